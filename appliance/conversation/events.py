@@ -1,0 +1,193 @@
+"""The facts that the conversation is told, named in the past tense.
+
+Responsible for: one frozen class a fact. Not for: bytes of audio (they never enter the machine) or time
+(a timer that ran out is a fact like any other).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact. Subclasses carry only what a decision needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class TalkPressed(Event):
+    """The button went down."""
+
+
+@dataclass(frozen=True, slots=True)
+class TalkHeld(Event):
+    """The button stayed down long enough to be push-to-talk."""
+
+
+@dataclass(frozen=True, slots=True)
+class TalkReleased(Event):
+    """The button came up after ``held_ms``; the turn holds ``captured_ms`` of audio so far."""
+
+    held_ms: int
+    captured_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceStarted(Event):
+    """The local detector hears a talker."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceEnded(Event):
+    """The local detector heard the end of what was said."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted(Event):
+    """The server's detector hears a talker."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped(Event):
+    """The server's detector heard the end of the turn; it commits and answers by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class MuteToggled(Event):
+    """The person flipped the mute."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextSaid(Event):
+    """The person typed instead of speaking."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageShown(Event):
+    """The person showed a picture, as a data URI; what they say next may be about it."""
+
+    image_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRejected(Event):
+    """The server found the committed turn too short to be one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseStarted(Event):
+    """The server announced a response."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AudioStarted(Event):
+    """The first audio of an admitted response was queued for the loudspeaker."""
+
+    response_id: str
+
+
+class Outcome(Enum):
+    """How a response ended."""
+
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    INCOMPLETE = "incomplete"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFinished(Event):
+    """The server finished a response, however it ended."""
+
+    response_id: str
+    outcome: Outcome = Outcome.COMPLETED
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseRefused(Event):
+    """The server would not begin the response that was asked for."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function call of the model: ``arguments`` is the JSON text as received."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRequested(Event):
+    """The model asked for a tool."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished(Event):
+    """A tool has its answer, or its failure in words."""
+
+    call_id: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimerRang(Event):
+    """A timer that the person asked for ran out."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackDrained(Event):
+    """Nothing of the reply is left to sound, or the rest of it does not come."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseTimeout(Event):
+    """The phase timer of ``mirror`` ran out."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOpened(Event):
+    """The session is configured: audio may be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLost(Event):
+    """The session broke (``was_up``), or an attempt to open one failed."""
+
+    was_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRefused(Event):
+    """The service refuses us until a person acts: key, quota, model."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionExpiring(Event):
+    """The session nears the server's limit of age."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateStaged(Event):
+    """New software or configuration was checked and waits to be taken into use."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFailed(Event):
+    """The microphone or the loudspeaker cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRestored(Event):
+    """Microphone and loudspeaker can be used again."""

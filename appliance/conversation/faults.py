@@ -1,0 +1,120 @@
+"""Rules for what the world does: time runs out, the link breaks, the sound card goes away."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from appliance.conversation import effects as do
+from appliance.conversation import events as ev
+from appliance.conversation.rules import Outcome, interrupting, pending_cleared, rest
+from appliance.conversation.state import Chore, Fault, Link, Mode, Phase, Settings, State
+
+# --- time ---
+
+
+def stop_listening(s: State, _: ev.PhaseTimeout, settings: Settings) -> Outcome:
+    """Nobody spoke, or nobody stopped: forget the turn. The follow-up window closes without a sound."""
+    quietly = s.follow_up and not s.voiced
+    cue = [] if quietly else [do.Cue(do.Sound.TOO_SHORT)]
+    return replace(s, phase=Phase.IDLE, mode=Mode.HOLD), [do.ClearTurn(), *cue]
+
+
+def stop_waiting(s: State, _: ev.PhaseTimeout, settings: Settings) -> Outcome:
+    """No answer came in time: say so, drop a session that no longer answers."""
+    sound = do.Sound.ERROR if s.link is Link.UP else do.Sound.OFFLINE
+    after = replace(pending_cleared(s), phase=Phase.IDLE, link=Link.DOWN, audible=False, offline=True)
+    return after, [do.Interrupt(), do.Reconnect(), do.Cue(sound)]
+
+
+def cool_down(s: State, _: ev.PhaseTimeout, settings: Settings) -> Outcome:
+    """Idle for long: close the session."""
+    return replace(pending_cleared(s), link=Link.DOWN), [do.Disconnect()]
+
+
+def try_again(s: State, _: ev.PhaseTimeout, settings: Settings) -> Outcome:
+    """Try the link again without being asked."""
+    if s.fault is Fault.DEVICE or s.link is Link.OPENING:
+        return s, []
+    return replace(s, link=Link.OPENING), [do.Connect()]
+
+
+def give_up_update(s: State, _: ev.PhaseTimeout, settings: Settings) -> Outcome:
+    """The update did not take over: go on as before."""
+    return replace(s, phase=Phase.IDLE), [do.Cue(do.Sound.ERROR)]
+
+
+# --- the link ---
+
+
+def link_up(s: State, _: ev.LinkOpened, settings: Settings) -> Outcome:
+    """The session is open; settling sends what waited."""
+    phase = Phase.IDLE if s.fault is Fault.LINK else s.phase
+    fault = None if s.fault is Fault.LINK else s.fault
+    return replace(s, link=Link.UP, phase=phase, fault=fault, offline=False), []
+
+
+def link_down(s: State, _: ev.LinkLost, settings: Settings) -> Outcome:
+    """No session; whoever needs one next opens it."""
+    after = replace(s, response=None, requested=False, doomed=False, link=Link.DOWN)
+    return replace(after, chores=s.chores - {Chore.ROTATE}), []
+
+
+def link_broke_in_thought(s: State, event: ev.LinkLost, settings: Settings) -> Outcome:
+    """Ask again once in a new session; if that breaks too, own up. A failed attempt is told once."""
+    waiting = s.awaits
+    after, effects = link_down(s, event, settings)
+    if not event.was_up:
+        told = [] if s.offline else [do.Cue(do.Sound.OFFLINE)]
+        return replace(after, offline=True, owes_reply=waiting and not s.calls), [*effects, *told]
+    if s.asked_again:
+        return replace(rest(pending_cleared(after)), offline=True), [do.Cue(do.Sound.OFFLINE)]
+    return replace(after, asked_again=True, owes_reply=waiting and not s.calls), effects
+
+
+def link_broke_in_reply(s: State, event: ev.LinkLost, settings: Settings) -> Outcome:
+    """Play what is there; if more was to come, own up to it afterwards."""
+    cut = s.cut or (s.response is not None and not s.doomed)
+    after, effects = link_down(s, event, settings)
+    return replace(after, cut=cut), effects
+
+
+def leave_link_fault(s: State, event: ev.LinkLost, settings: Settings) -> Outcome:
+    """Not refused any more, only unreachable: the next press tries again."""
+    after, effects = link_down(s, event, settings)
+    if s.fault is Fault.DEVICE:
+        return after, effects
+    return replace(after, phase=Phase.IDLE, fault=None, offline=True), effects
+
+
+def link_refused(s: State, _: ev.LinkRefused, settings: Settings) -> Outcome:
+    """A person has to act; settling shows it when the reply has sounded."""
+    return replace(pending_cleared(s), link=Link.REFUSED), []
+
+
+def expiring(s: State, _: ev.SessionExpiring, settings: Settings) -> Outcome:
+    """Open a fresh session when idle."""
+    return replace(s, chores=s.chores | {Chore.ROTATE}), []
+
+
+def update_staged(s: State, _: ev.UpdateStaged, settings: Settings) -> Outcome:
+    """Take it into use when idle."""
+    return replace(s, chores=s.chores | {Chore.UPDATE}), []
+
+
+# --- the sound card ---
+
+
+def device_failed(s: State, _: ev.DeviceFailed, settings: Settings) -> Outcome:
+    """Deaf or dumb: stop everything and show it."""
+    quiet, effects = interrupting(s)
+    if s.phase is Phase.LISTENING:
+        effects.append(do.ClearTurn())
+    after = replace(quiet, phase=Phase.FAULT, fault=Fault.DEVICE)
+    return after, [*effects, do.Cue(do.Sound.ERROR)] if s.fault is None else effects
+
+
+def device_restored(s: State, _: ev.DeviceRestored, settings: Settings) -> Outcome:
+    """Healed."""
+    if s.fault is not Fault.DEVICE:
+        return s, []
+    return replace(s, phase=Phase.IDLE, fault=None), []

@@ -1,0 +1,193 @@
+"""The state of a conversation and what may be read off it.
+
+Responsible for: the fields, their meaning, and :func:`mirror`, which computes every output that only reflects
+state (LED, microphone, gate, phase timer). Not for: what happens next (``transitions``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Phase(Enum):
+    """What the person would say that the appliance is doing."""
+
+    IDLE = "idle"
+    LISTENING = "listening"
+    THINKING = "thinking"
+    SPEAKING = "speaking"
+    FAULT = "fault"
+    UPDATING = "updating"
+
+
+class Link(Enum):
+    """What we know of the Realtime session."""
+
+    DOWN = "down"
+    OPENING = "opening"
+    UP = "up"
+    REFUSED = "refused"
+
+
+class Mode(Enum):
+    """How the present turn was begun, and so how it ends."""
+
+    PRESSED = "pressed"  # the button is down and the gesture undecided
+    HOLD = "hold"  # push-to-talk: the release ends the turn
+    TAP = "tap"  # conversation: silence ends the turn, a follow-up window comes after the reply
+
+
+class Turns(Enum):
+    """Who finds the end of a turn in tap mode."""
+
+    LOCAL = "local"
+    SERVER = "server"
+
+
+class Fault(Enum):
+    """Why the phase is FAULT."""
+
+    LINK = "link"
+    DEVICE = "device"
+
+
+class Chore(Enum):
+    """Work that waits for IDLE."""
+
+    ROTATE = "rotate"
+    UPDATE = "update"
+
+
+class Led(Enum):
+    """What the LED says; the panel decides how it looks."""
+
+    OFF = "off"
+    IDLE = "idle"
+    ATTENTIVE = "attentive"  # hands-free: the microphone is open, nothing leaves the device
+    LISTENING = "listening"
+    THINKING = "thinking"
+    SPEAKING = "speaking"
+    MUTED = "muted"
+    OFFLINE = "offline"
+    ERROR = "error"
+    UPDATING = "updating"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the owner configured and the board can do; constant while the daemon runs."""
+
+    turns: Turns = Turns.LOCAL
+    hold_ms: int = 350
+    shortest_ms: int = 100  # the server refuses to commit less
+    follow_up_s: float = 8.0
+    hands_free: bool = False
+    full_duplex: bool = False  # the microphone stays open while the appliance speaks
+    listen_s: float = 60.0
+    think_s: float = 20.0
+    keep_warm_s: float = 240.0
+    retry_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One moment of a conversation. Hashable, so that a test can visit all of them."""
+
+    phase: Phase = Phase.IDLE
+    link: Link = Link.DOWN
+    muted: bool = False
+    mode: Mode = Mode.HOLD
+    follow_up: bool = False  # LISTENING was entered by itself after a reply, nobody has spoken yet
+    voiced: bool = False  # a voice was heard in this turn
+    closing: bool = False  # the button went down in an open conversation: a short press ends it
+    response: str | None = None  # id of the announced response
+    requested: bool = False  # a response was asked for and is not announced yet
+    doomed: bool = False  # the response asked for or announced was interrupted: play nothing of it
+    audible: bool = False  # reply audio is queued or sounding
+    calls: frozenset[str] = field(default_factory=frozenset)  # tool calls that the reply waits for
+    owes_reply: bool = False  # the person said something that no response answers yet
+    asked_again: bool = False  # the question was repeated once to a new session
+    offline: bool = False  # the last attempt to reach the service failed, and the person was told
+    cut: bool = False  # the link broke under the reply that is sounding
+    fault: Fault | None = None
+    chores: frozenset[Chore] = field(default_factory=frozenset)
+
+    @property
+    def awaits(self) -> bool:
+        """True while something is still to come for the person: a response, a tool or a reply owed."""
+        live = (self.response is not None or self.requested) and not self.doomed
+        return live or bool(self.calls) or self.owes_reply
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A phase timer: when ``key`` changes, the timer starts afresh; ``None`` stops it."""
+
+    key: tuple[object, ...]
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """Every output that is a function of state."""
+
+    led: Led
+    microphone: bool  # the capture PCM is open
+    gate: bool  # microphone audio goes to the session
+    server_vad: bool  # the server may end turns
+    timer: Timer | None
+
+
+def mirror(state: State, settings: Settings) -> Mirror:
+    """Compute the outputs that only reflect ``state``."""
+    return Mirror(
+        led=_led(state, settings),
+        microphone=_microphone(state, settings),
+        gate=state.phase is Phase.LISTENING and (not state.follow_up or state.voiced or settings.turns is Turns.SERVER),
+        server_vad=settings.turns is Turns.SERVER and state.mode is not Mode.HOLD,
+        timer=_timer(state, settings),
+    )
+
+
+def _microphone(state: State, settings: Settings) -> bool:
+    if state.muted:
+        return False
+    if state.phase is Phase.IDLE:
+        return settings.hands_free
+    if state.phase in (Phase.THINKING, Phase.SPEAKING):
+        return settings.full_duplex and state.mode is Mode.TAP
+    return state.phase is Phase.LISTENING
+
+
+def _led(state: State, settings: Settings) -> Led:
+    if state.phase in (Phase.IDLE, Phase.THINKING) and state.offline and state.link is not Link.UP:
+        return Led.OFFLINE
+    if state.phase is Phase.IDLE:
+        if state.muted:
+            return Led.MUTED
+        return Led.ATTENTIVE if settings.hands_free else Led.IDLE
+    return {
+        Phase.LISTENING: Led.LISTENING,
+        Phase.THINKING: Led.THINKING,
+        Phase.SPEAKING: Led.SPEAKING,
+        Phase.FAULT: Led.ERROR,
+        Phase.UPDATING: Led.UPDATING,
+    }[state.phase]
+
+
+def _timer(state: State, settings: Settings) -> Timer | None:
+    match state.phase:
+        case Phase.LISTENING if state.follow_up and not state.voiced:
+            return Timer((state.phase, "follow-up"), settings.follow_up_s)
+        case Phase.LISTENING:
+            return Timer((state.phase,), settings.listen_s)
+        case Phase.THINKING:
+            # Any progress (announced, tool done, asked again) starts the patience anew.
+            return Timer((state.phase, state.response, state.calls, state.asked_again), settings.think_s)
+        case Phase.IDLE if state.link is Link.UP:
+            return Timer((state.phase, state.link), settings.keep_warm_s)
+        case Phase.FAULT | Phase.UPDATING:
+            return Timer((state.phase, state.link), settings.retry_s)
+        case _:
+            return None

@@ -1,0 +1,172 @@
+"""Exhaustive search: what can never happen, and that everything comes to rest."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+
+from appliance.conversation import effects as do
+from appliance.conversation import events as ev
+from appliance.conversation.state import Led, Link, Mode, Phase, Settings, State, Turns, mirror
+from tests.conversation.space import Space, alphabet, explore
+
+ALL_SETTINGS = [
+    Settings(turns=Turns.LOCAL),
+    Settings(turns=Turns.SERVER, hands_free=True, full_duplex=True),
+]
+
+
+@pytest.fixture(scope="module", params=ALL_SETTINGS, ids=["local-half-duplex", "server-full-duplex-hands-free"])
+def space(request: pytest.FixtureRequest) -> Space:
+    return explore(request.param)
+
+
+def test_every_phase_and_link_is_reached(space: Space) -> None:
+    assert {s.phase for s in space.steps} == set(Phase)
+    assert {s.link for s in space.steps} == set(Link)
+    assert {s.mode for s in space.steps} == set(Mode)
+
+
+def test_never_listening_while_muted(space: Space) -> None:
+    for state in space.steps:
+        assert not (state.muted and state.phase is Phase.LISTENING), state
+        assert not (state.muted and mirror(state, space.settings).microphone), state
+
+
+def test_gate_is_open_only_while_listening_with_an_open_microphone(space: Space) -> None:
+    for state in space.steps:
+        seen = mirror(state, space.settings)
+        if seen.gate:
+            assert state.phase is Phase.LISTENING, state
+            assert seen.microphone, state
+
+
+def test_open_microphone_is_always_shown(space: Space) -> None:
+    open_leds = {Led.LISTENING, Led.ATTENTIVE, Led.THINKING, Led.SPEAKING, Led.OFFLINE}
+    for state in space.steps:
+        seen = mirror(state, space.settings)
+        if seen.microphone:
+            assert seen.led in open_leds, state
+        elif not space.settings.full_duplex:
+            assert seen.led not in {Led.LISTENING, Led.ATTENTIVE}, state
+
+
+def test_one_active_response_at_a_time(space: Space) -> None:
+    for state, steps in space.steps.items():
+        for event, after, effects in steps:
+            asked = sum(isinstance(e, do.RequestResponse) for e in effects)
+            assert asked <= 1, (state, event)
+            if asked:
+                assert after.response is None, (state, event)
+                assert state.response is None or isinstance(event, ev.ResponseFinished | ev.LinkLost), (
+                    state,
+                    event,
+                )
+            for effect in effects:
+                if isinstance(effect, do.Admit):
+                    assert state.response is None, (state, event)
+
+
+def test_an_interrupted_response_is_never_admitted(space: Space) -> None:
+    for state, steps in space.steps.items():
+        for event, _, effects in steps:
+            if state.doomed:
+                assert not any(isinstance(e, do.Admit) for e in effects), (state, event)
+
+
+def test_doomed_names_something(space: Space) -> None:
+    for state in space.steps:
+        assert not state.doomed or state.response is not None or state.requested, state
+
+
+def test_a_press_never_waits_for_the_network(space: Space) -> None:
+    for state, steps in space.steps.items():
+        after = next(after for event, after, _ in steps if isinstance(event, ev.TalkPressed))
+        if state.phase in (Phase.IDLE, Phase.THINKING, Phase.SPEAKING) and not state.muted:
+            assert after.phase is Phase.LISTENING or after.phase is Phase.FAULT, state
+            if state.link is not Link.REFUSED:
+                assert after.phase is Phase.LISTENING, state
+
+
+def test_every_press_is_answered(space: Space) -> None:
+    """Whatever the state, a press changes the state or makes a sound (an update in progress shows by its LED)."""
+    for state, steps in space.steps.items():
+        after, effects = next((a, e) for event, a, e in steps if isinstance(event, ev.TalkPressed))
+        if state.phase is Phase.LISTENING and state.mode is not Mode.TAP:
+            continue  # the button is down already
+        if state.phase is not Phase.UPDATING:
+            assert after != state or any(isinstance(e, do.Cue) for e in effects), state
+
+
+def test_every_tool_call_is_answered_once(space: Space) -> None:
+    for state, steps in space.steps.items():
+        for event, _, effects in steps:
+            if isinstance(event, ev.ToolRequested):
+                answers = [e for e in effects if isinstance(e, do.RunTool | do.DeclineTool)]
+                assert len(answers) == 1, state
+            if isinstance(event, ev.ToolFinished):
+                assert sum(isinstance(e, do.SendToolOutput) for e in effects) == 1, state
+
+
+def test_leaving_listening_disposes_of_the_turn(space: Space) -> None:
+    """No turn is left open: it is committed, cleared, or ended by the server."""
+    ends = (do.CommitTurn, do.ClearTurn)
+    by_server = (ev.SpeechStopped, ev.ResponseStarted)
+    for state, steps in space.steps.items():
+        for event, after, effects in steps:
+            if state.phase is Phase.LISTENING and after.phase is not Phase.LISTENING:
+                assert isinstance(event, by_server) or any(isinstance(e, ends) for e in effects), (
+                    state,
+                    event,
+                )
+
+
+def test_connect_is_ordered_exactly_when_the_link_begins_to_open(space: Space) -> None:
+    for state, steps in space.steps.items():
+        for event, after, effects in steps:
+            connects = sum(isinstance(e, do.Connect) for e in effects)
+            assert connects <= 1, (state, event)
+            if connects:
+                assert after.link is Link.OPENING, (state, event)
+
+
+def test_idle_is_reachable_from_everywhere(space: Space) -> None:
+    back: dict[State, set[State]] = {}
+    for state, steps in space.steps.items():
+        for _, after, _ in steps:
+            back.setdefault(after, set()).add(state)
+    reached = {s for s in space.steps if s.phase is Phase.IDLE}
+    waiting = deque(reached)
+    while waiting:
+        for before in back.get(waiting.popleft(), ()):
+            if before not in reached:
+                reached.add(before)
+                waiting.append(before)
+    assert reached == set(space.steps)
+
+
+def test_with_a_silent_server_every_state_comes_to_rest(space: Space) -> None:
+    """Only the device's own clock, loudspeaker and connection attempts go on; no cycle may be left."""
+    index = {repr(e): i for i, e in enumerate(alphabet(space.settings))}
+    timeout, drained = index[repr(ev.PhaseTimeout())], index[repr(ev.PlaybackDrained())]
+    failed = index[repr(ev.LinkLost(was_up=False))]
+    for start in space.steps:
+        state = start
+        for _ in range(12):
+            steps = space.steps[state]
+            if state.audible:
+                state = steps[drained][1]
+            elif state.link is Link.OPENING and state.phase not in (Phase.LISTENING, Phase.THINKING):
+                state = steps[failed][1]
+            elif mirror(state, space.settings).timer is not None:
+                state = steps[timeout][1]
+            else:
+                break
+        at_rest = state.phase is Phase.IDLE or (state.phase is Phase.FAULT and state.link is not Link.OPENING)
+        assert at_rest, (start, state)
+
+
+def test_speaking_means_sounding(space: Space) -> None:
+    for state in space.steps:
+        assert (state.phase is Phase.SPEAKING) == state.audible, state
