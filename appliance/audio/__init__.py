@@ -1,0 +1,1 @@
+"""How sound moves: one thread owns microphone and loudspeaker. numpy lives only here."""

@@ -1,0 +1,48 @@
+"""Which sound card a name means: ALSA, or a WAV file in its place.
+
+Responsible for: opening by name. Not for: anything about an open card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from appliance.audio import alsa, wavfile
+from appliance.audio.capturer import CapturePcm
+from appliance.audio.format import Samples
+from appliance.audio.speaker import PlaybackPcm
+from appliance.board import Board
+from appliance.config import Audio
+
+
+class Cards:
+    """Opens microphone and loudspeaker as configuration and board name them."""
+
+    def __init__(self, audio: Audio, board: Board, clock: Callable[[], float]) -> None:
+        self._audio, self._board, self._clock = audio, board, clock
+        self._heard = [0]
+        self._sounded: list[Samples] = []
+
+    def open_capture(self) -> CapturePcm:
+        """Open the microphone.
+
+        Raises:
+            DeviceError: it cannot be opened, or gives what cannot be converted.
+        """
+        name = self._audio.capture
+        if name.startswith(wavfile.PREFIX):
+            return wavfile.WavCapture(Path(name.removeprefix(wavfile.PREFIX)), self._clock, self._heard)
+        channels = max(self._board.capture.channels, max(self._audio.microphones) + 1)
+        return alsa.Capture(name, self._board.capture.rate, channels)
+
+    def open_playback(self) -> PlaybackPcm:
+        """Open the loudspeaker.
+
+        Raises:
+            DeviceError: it cannot be opened, or takes nothing that we can convert to.
+        """
+        name = self._audio.playback
+        if name.startswith(wavfile.PREFIX):
+            return wavfile.WavPlayback(Path(name.removeprefix(wavfile.PREFIX)), self._clock, self._sounded)
+        return alsa.Playback(name, self._board.playback.rate, self._board.playback.channels)

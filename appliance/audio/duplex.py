@@ -1,0 +1,303 @@
+"""The audio thread: it alone touches the sound cards.
+
+It sleeps until the next microphone block is due, the ring wants filling, or a command comes; idle, with both
+PCMs closed, it sleeps for good. Commands are called on the event loop and take effect within a millisecond;
+facts go back through ``post``, which must be safe to call from this thread.
+Responsible for: the thread, opening and closing, healing a lost card. Not for: what is said (``realtime``).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+from appliance.audio.capturer import Capturer
+from appliance.audio.cards import Cards
+from appliance.audio.cues import render
+from appliance.audio.endpoint import Endpointer
+from appliance.audio.facts import AudioFact, DeviceBack, DeviceLost, Drained, Flushed, TurnTail
+from appliance.audio.format import Samples
+from appliance.audio.gate import Gate
+from appliance.audio.player import Player
+from appliance.audio.playout import Playout
+from appliance.audio.processing import Detector, Processor
+from appliance.conversation.effects import Sound
+from appliance.errors import DeviceError
+
+PROBE_S = 1.0  # how often a lost card is looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The parts of the processing chain."""
+
+    processor: Processor
+    detector: Detector
+    microphones: tuple[int, ...]
+    end_of_turn_ms: int
+
+
+class Duplex:
+    """Microphone and loudspeaker. Public methods are for the event loop; none blocks."""
+
+    def __init__(
+        self, cards: Cards, chain: Chain, gain: float, clock: Callable[[], float], post: Callable[[AudioFact], None]
+    ) -> None:
+        self._cards, self._chain, self._clock, self._post = cards, chain, clock, post
+        self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._thread = threading.Thread(target=self._run, name="audio", daemon=True)
+        self._stopping = False
+        self._gate = Gate()
+        self._endpointer = Endpointer(chain.end_of_turn_ms)
+        self._playout = Playout()
+        self._gain = gain
+        self._capturer: Capturer | None = None
+        self._player: Player | None = None
+        self._wants_microphone = False
+        self._wants_speaker = False
+        self._lost = False
+        self._probe_at = 0.0
+        self._cues: dict[tuple[Sound, int], Samples] = {}
+        self._totals: Counter[str] = Counter()
+        self._pushes = 0
+        self.beats = 0  # rises with every turn of the thread
+
+    # --- for the event loop ---
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close both cards and end the thread; waits for it, a moment at most."""
+        self._stopping = True
+        self._wake()
+        if self._thread.is_alive():
+            self._thread.join(timeout=1.0)
+
+    @property
+    def alive(self) -> bool:
+        """Say whether the thread lives."""
+        return self._thread.is_alive()
+
+    @property
+    def microphone_open(self) -> bool:
+        """Say whether the capture PCM is open."""
+        return self._capturer is not None
+
+    @property
+    def level_dbfs(self) -> float:
+        """The microphone's level."""
+        return self._capturer.level_dbfs if self._capturer else -96.0
+
+    def set_microphone(self, wanted: bool) -> None:
+        """Open or close the microphone."""
+        self._do(lambda: self._set_microphone(wanted))
+
+    def set_speaker(self, wanted: bool) -> None:
+        """Keep the loudspeaker open, or let it close when it is idle."""
+        self._do(lambda: self._set_speaker(wanted))
+
+    def set_gate(self, is_open: bool, turn: int) -> None:
+        """Let microphone audio through as ``turn``, or hold it back; closing reports :class:`TurnTail`."""
+        self._do(lambda: self._set_gate(is_open, turn))
+
+    def set_gain(self, gain: float) -> None:
+        """Set the volume as a factor."""
+        self._do(lambda: self._set_gain(gain))
+
+    def push(self, item_id: str, pcm: bytes) -> int:
+        """Play reply audio, 24 kHz mono s16le; returns the number of this push, for :class:`Drained`."""
+        self._pushes += 1
+        number, at = self._pushes, self._clock()
+        self._do(lambda: self._open_player().push(item_id, pcm, at, number))
+        return number
+
+    def end_item(self, item_id: str) -> None:
+        """Note that an item has all its audio."""
+        self._do(lambda: self._player.end_item(item_id) if self._player else None)
+
+    def end_reply(self) -> None:
+        """Note that the reply has all its audio."""
+        self._do(lambda: self._player.end_reply() if self._player else None)
+
+    def flush(self) -> None:
+        """Silence the loudspeaker; reports :class:`Flushed`."""
+        self._do(self._flush)
+
+    def cue(self, sound: Sound) -> None:
+        """Play an ear-con."""
+        self._do(lambda: self._cue(sound))
+
+    def ping(self, answer: Callable[[], None]) -> None:
+        """Have the thread call ``answer``: proof that it lives."""
+        self._do(answer)
+
+    def counters(self) -> dict[str, int | float]:
+        """Return overruns, underruns, starvations and dropped milliseconds so far. Read without a lock."""
+        capturer, player = self._capturer, self._player
+        totals = Counter(self._totals)
+        if capturer is not None:
+            totals["overruns"] += capturer.overruns
+        if player is not None:
+            totals["underruns"] += player.speaker.underruns
+            totals["starvations"] += player.starvations
+        return dict(totals)
+
+    def _do(self, command: Callable[[], object]) -> None:
+        self._commands.put(lambda: (command(), None)[1])
+        self._wake()
+
+    def _wake(self) -> None:
+        os.eventfd_write(self._wakeup, 1)
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self.beats += 1
+                self._turn()
+                self._sleep(self._due_s())
+        finally:
+            self._close_all()
+
+    def _turn(self) -> None:
+        try:
+            while not self._commands.empty():
+                self._commands.get_nowait()()
+            now = self._clock()
+            if self._capturer is not None:
+                self._capturer.pump(now, self._far)
+            if self._player is not None:
+                self._player.pump(now)
+                if not self._wants_speaker and self._player.lingered(now):
+                    self._close_player()
+            if self._lost and now >= self._probe_at:
+                self._probe(now)
+        except DeviceError as error:
+            self._lose(error)
+
+    def _due_s(self) -> float | None:
+        now = self._clock()
+        due = []
+        if self._capturer is not None:
+            due.append(self._capturer.due_s())
+        if self._player is not None and (wait := self._player.due_s(now)) is not None:
+            due.append(wait)
+        if self._lost:
+            due.append(max(0.01, self._probe_at - now))
+        return min(due) if due else None
+
+    def _sleep(self, timeout_s: float | None) -> None:
+        if self._commands.empty():
+            ready, _, _ = select.select([self._wakeup], [], [], timeout_s)
+            if ready:
+                os.eventfd_read(self._wakeup)
+
+    def _far(self, at: float) -> Samples | None:
+        return self._player.far(at, self._clock()) if self._player else None
+
+    # --- commands, in the thread ---
+
+    def _set_microphone(self, wanted: bool) -> None:
+        self._wants_microphone = wanted
+        if wanted and self._capturer is None and not self._lost:
+            pcm = self._cards.open_capture()
+            chain = self._chain
+            self._capturer = Capturer(
+                pcm, chain.microphones, self._gate, chain.processor, chain.detector, self._endpointer, self._post
+            )
+        elif not wanted and self._capturer is not None:
+            self._close_capturer()
+
+    def _set_speaker(self, wanted: bool) -> None:
+        self._wants_speaker = wanted
+        if wanted and not self._lost:
+            self._open_player()
+
+    def _set_gate(self, is_open: bool, turn: int) -> None:
+        if self._capturer is not None:
+            if not is_open:
+                self._capturer.pump(self._clock(), self._far)  # the last words are in the card
+            self._capturer.set_gate(is_open=is_open, turn=turn)
+            return
+        if self._gate.open and not is_open:
+            self._post(TurnTail(self._gate.turn, None))
+        self._gate.set(is_open=is_open, turn=turn)
+
+    def _set_gain(self, gain: float) -> None:
+        self._gain = gain
+        if self._player is not None:
+            self._player.gain = gain
+
+    def _open_player(self) -> Player:
+        if self._player is None:
+            self._player = Player(self._cards.open_playback(), self._playout, self._gain, self._post)
+        return self._player
+
+    def _flush(self) -> None:
+        now = self._clock()
+        if self._player is not None:
+            self._player.flush(now)
+        else:
+            self._post(Flushed({}, now))
+
+    def _cue(self, sound: Sound) -> None:
+        if self._lost:
+            return
+        player = self._open_player()
+        rate = player.speaker.rate
+        if (sound, rate) not in self._cues:
+            self._cues[sound, rate] = render(sound, rate)
+        player.cue(self._cues[sound, rate] if self._gain == 1.0 else self._scaled(self._cues[sound, rate]))
+
+    def _scaled(self, samples: Samples) -> Samples:
+        return (samples * max(self._gain, 0.1)).astype(samples.dtype)
+
+    # --- opening, closing, healing ---
+
+    def _lose(self, error: DeviceError) -> None:
+        """Close everything, say so, and look for the cards from now on."""
+        self._close_all()
+        if not self._lost:
+            self._lost = True
+            self._post(DeviceLost(error))
+        self._probe_at = self._clock() + PROBE_S
+
+    def _probe(self, now: float) -> None:
+        """Try to open both cards; the microphone is opened but not read, and closed again."""
+        self._probe_at = now + PROBE_S
+        playback = self._cards.open_playback()
+        playback.close()
+        self._cards.open_capture().close()
+        self._lost = False
+        self._post(DeviceBack())
+        self._set_microphone(self._wants_microphone)
+
+    def _close_capturer(self) -> None:
+        if self._capturer is not None:
+            if self._gate.open:
+                self._capturer.set_gate(is_open=False, turn=self._gate.turn)
+            self._totals["overruns"] += self._capturer.overruns
+            self._capturer.close()
+            self._capturer = None
+
+    def _close_player(self) -> None:
+        player, self._player = self._player, None
+        if player is not None:
+            if not player.idle:
+                self._post(Drained(self._pushes, {}))
+            self._totals["underruns"] += player.speaker.underruns
+            self._totals["starvations"] += player.starvations
+            player.close()
+
+    def _close_all(self) -> None:
+        self._close_capturer()
+        self._close_player()

@@ -1,0 +1,229 @@
+"""The loudspeaker side of the audio thread: replies and ear-cons onto one open playback PCM.
+
+Responsible for: starting a reply when ``playout`` says so, keeping the ring filled, noticing its end or its
+starving, flushing. Not for: the thread (``duplex``). Owned by the audio thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from appliance.audio.facts import AudioFact, Drained, Flushed, ReplyStarted
+from appliance.audio.format import DETECTOR_RATE, Samples, amplified, mixed
+from appliance.audio.playout import Playout
+from appliance.audio.queues import PlaybackQueue
+from appliance.audio.resample import Resampler
+from appliance.audio.speaker import FADE_MS, PlaybackPcm, Speaker
+from appliance.errors import DeviceError
+
+FILL_S = 0.2  # how full the ring is kept
+REFILL_S = 0.1  # when it is filled up again
+TAIL_S = 0.03  # silence behind the last sample, so that stopping is not an underrun
+STARVED_S = 10.0  # a reply that stays dry for so long is over
+FROZEN_S = 2.0
+LINGER_S = 3.0  # an idle loudspeaker is closed after
+
+
+class Player:
+    """An open loudspeaker. Times are monotonic seconds, given by the caller."""
+
+    def __init__(self, pcm: PlaybackPcm, playout: Playout, gain: float, post: Callable[[AudioFact], None]) -> None:
+        self.speaker = Speaker(pcm)
+        self.queue = PlaybackQueue(pcm.rate)
+        self.playout = playout
+        self.gain = gain
+        self.starvations = 0
+        self._post = post
+        self._cue: Samples = np.zeros(0, np.int16)
+        self._reply = False  # a reply is on the books: pushed and not yet drained
+        self._ended = False  # the reply has all its audio
+        self._playing = False
+        self._pushes = 0
+        self._first_push_at: float | None = None
+        self._dry_at: float | None = None
+        self._busy_at = 0.0
+        self._end = 0  # position of the last sample that matters
+        self._progress = (0, 0.0)  # position, and when it was seen to move
+        self._far = Resampler(pcm.rate, DETECTOR_RATE)
+        self._far_at: int | None = None
+
+    # --- commands ---
+
+    def push(self, item_id: str, pcm: bytes, at: float, pushes: int) -> None:
+        """Add reply audio: 24 kHz mono s16le, received at ``at``; ``pushes`` numbers it."""
+        if not self._reply:
+            self._reply, self._ended, self._first_push_at = True, False, at
+            self.speaker.forget_items()
+        self._pushes = pushes
+        self._dry_at = None
+        self.queue.push(item_id, pcm)
+        self.playout.received(at, len(pcm) / 48)
+
+    def end_item(self, item_id: str) -> None:
+        """Note that an item has all its audio."""
+        self.queue.end(item_id)
+
+    def end_reply(self) -> None:
+        """Note that the reply has all its audio."""
+        self.queue.end_all()
+        self._ended = True
+
+    def cue(self, samples: Samples) -> None:
+        """Play an ear-con (int16 mono at the card's rate), mixed over whatever sounds."""
+        if not self._playing:
+            self._cue = np.zeros(0, np.int16)  # a newer ear-con replaces an older one
+            self.speaker.stop()
+        self._cue = samples
+
+    def flush(self, now: float) -> None:
+        """Silence now; reports what was heard."""
+        frames = self.speaker.silence()
+        rate = self.speaker.rate
+        self._post(Flushed({i: n * 1000 / rate for i, n in frames.items()}, now + FADE_MS / 1000))
+        self.queue.clear()
+        self.playout.finished()
+        self._cue = self._cue[:0]
+        self._reply = self._playing = self._ended = False
+        self._first_push_at = self._dry_at = None
+        self._end = self.speaker.position()
+
+    # --- the thread's turn ---
+
+    def pump(self, now: float) -> None:
+        """Start, fill, notice the end.
+
+        Raises:
+            DeviceError: the card is gone, or does not move for two seconds.
+        """
+        if self._reply and not self._playing:
+            self._start_if_due(now)
+        if self._playing or len(self._cue):
+            self._busy_at = now
+            self._fill(now)
+        self._watch(now)
+        if self._playing and not self.queue.frames:
+            self._run_out(now)
+        elif not self._playing and self.speaker.running and self.speaker.position() >= self._end:
+            self.speaker.stop()
+
+    def _start_if_due(self, now: float) -> None:
+        nothing_more = self.queue.complete and self._ended
+        if nothing_more and self.queue.empty:
+            self._drain()
+        elif self.queue.frames and (nothing_more or self.playout.wait_ms(now) <= 0):
+            # An ear-con in the ring must not hold up the reply: take it back and mix it over.
+            self._cue = np.concatenate((self.speaker.rewind(), self._cue))
+            self._playing = True
+
+    def _fill(self, now: float) -> None:
+        rate = self.speaker.rate
+        wanted = int(FILL_S * rate) - self.speaker.delay()
+        while wanted > 0 and (self.queue.frames or len(self._cue)):
+            runs = self.queue.pull(wanted) if self._playing else []
+            if not runs:
+                runs = [("", np.zeros(min(wanted, len(self._cue)), np.int16))]
+            for item, samples in runs:
+                self._write(samples, item, now)
+                wanted -= len(samples)
+            if not self.queue.frames and not len(self._cue):
+                self.speaker.write(np.zeros(int(TAIL_S * rate), np.int16))
+
+    def _write(self, samples: Samples, item: str, now: float) -> None:
+        sound = amplified(samples, self.gain)
+        if len(self._cue):
+            part, self._cue = self._cue[: len(sound)], self._cue[len(sound) :]
+            over = np.zeros(len(sound), np.int16)
+            over[: len(part)] = part
+            sound = mixed(sound, over)
+        if item and self._first_push_at is not None:
+            sounds_at = now + self.speaker.delay() / self.speaker.rate
+            self._post(ReplyStarted(self._first_push_at, sounds_at))
+            self._first_push_at = None
+        self.speaker.write(sound, item)
+        self._end = self.speaker.written
+
+    def _run_out(self, now: float) -> None:
+        """The queue is dry: the reply is over, or it starves."""
+        over = self._ended and self.queue.complete
+        if self.speaker.running and self.speaker.position() < self._end:
+            return
+        if over:
+            self._drain()
+        elif self._dry_at is None:
+            self._dry_at = now
+            self._playing = False
+            self.speaker.stop()
+            if not self.queue.complete:  # else an item has ended and another may follow
+                self.starvations += 1
+                self.playout.starved(now)
+
+    def _drain(self) -> None:
+        rate = self.speaker.rate
+        heard = {i: n * 1000 / rate for i, n in self.speaker.heard().items()}
+        self._reply = self._playing = self._ended = False
+        self.queue.clear()
+        self.playout.finished()
+        self.speaker.stop()
+        self._post(Drained(self._pushes, heard))
+
+    def _watch(self, now: float) -> None:
+        """Notice a card that does not move, and a reply that stays dry."""
+        if self._dry_at is not None and now - self._dry_at > STARVED_S:
+            self._dry_at = None
+            self._drain()
+        position = self.speaker.position()
+        if not self.speaker.running or position != self._progress[0]:
+            self._progress = (position, now)
+        elif now - self._progress[1] > FROZEN_S:
+            raise DeviceError("the loudspeaker does not move", hint="unplug it and plug it in again")
+
+    def due_s(self, now: float) -> float | None:
+        """Seconds until :meth:`pump` has something to do; ``None``: nothing without a command."""
+        if self._playing or len(self._cue):
+            fill_s = self.speaker.delay() / self.speaker.rate
+            if self.queue.frames or len(self._cue):
+                return max(0.001, fill_s - REFILL_S)
+            return max(0.002, (self._end - self.speaker.position()) / self.speaker.rate)
+        if self.speaker.running:
+            return max(0.002, (self._end - self.speaker.position()) / self.speaker.rate)
+        if self._reply:
+            if self.queue.frames:
+                return max(0.001, self.playout.wait_ms(now) / 1000)
+            return 1.0
+        return max(0.01, LINGER_S - (now - self._busy_at))
+
+    @property
+    def idle(self) -> bool:
+        """True when nothing sounds and nothing is expected."""
+        return not (self._reply or self._playing or len(self._cue) or self.speaker.running)
+
+    def lingered(self, now: float) -> bool:
+        """Say whether the loudspeaker has been idle long enough to be closed."""
+        return self.idle and now - self._busy_at > LINGER_S
+
+    # --- the far end ---
+
+    def far(self, at: float, now: float) -> Samples | None:
+        """Return the 10 ms at 16 kHz that sounded from ``at`` on; ``None`` when nothing did.
+
+        The position advances by exactly 10 ms a call and is corrected only when it is 3 ms off, so that the
+        echo canceller sees a steady delay.
+        """
+        if not self.speaker.running:
+            self._far_at = None
+            return None
+        rate = self.speaker.rate
+        wanted = self.speaker.position() - round((now - at) * rate)
+        if self._far_at is None or abs(wanted - self._far_at) > 3 * rate // 1000:
+            self._far_at = wanted
+            self._far.reset()
+        block = self.speaker.sounding(self._far_at, rate // 100)
+        self._far_at += rate // 100
+        out = self._far.process(block)
+        return np.concatenate((np.zeros(160 - len(out), np.int16), out)) if len(out) < 160 else out[:160]
+
+    def close(self) -> None:
+        """Give the device back."""
+        self.speaker.close()

@@ -1,0 +1,114 @@
+"""Board profiles: what a sound board is called, how it is wired, what it can do. Data, one TOML a board.
+
+Responsible for: the shape of ``hardware/<board>.toml`` and finding one. Not for: finding out which board is
+plugged in, or opening anything.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from appliance.errors import ConfigError
+
+OWN_BOARDS = Path("/etc/voice-appliance/hardware")
+Pin = Annotated[int, Meta(ge=0, le=63)]
+
+
+class Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of a board profile: unknown keys are refused."""
+
+
+class Capture(Part, frozen=True, kw_only=True):
+    """The microphones: ALSA name, preferred rate, the channels that are microphones."""
+
+    device: str = "default"
+    rate: Annotated[int, Meta(ge=8000, le=192_000)] = 48_000
+    channels: Annotated[int, Meta(ge=1, le=64)] = 1
+    microphones: tuple[Annotated[int, Meta(ge=0, le=63)], ...] = (0,)
+
+
+class Playback(Part, frozen=True, kw_only=True):
+    """The loudspeaker: ALSA name, preferred rate and channels."""
+
+    device: str = "default"
+    rate: Annotated[int, Meta(ge=8000, le=192_000)] = 48_000
+    channels: Annotated[int, Meta(ge=1, le=8)] = 1
+
+
+class Button(Part, frozen=True, kw_only=True):
+    """The push button's GPIO line (BCM numbering)."""
+
+    pin: Pin | None = None
+    pull_up: bool = True
+
+
+class Light(Part, frozen=True, kw_only=True):
+    """The LED's GPIO lines: none, one, or red-green-blue."""
+
+    pins: tuple[Pin, ...] = ()
+    active_high: bool = True
+    dimmable: bool = True
+
+
+class Board(Part, frozen=True, kw_only=True):
+    """A sound board as data. ``echo_cancellation`` says whether the board itself removes its own echo."""
+
+    name: str
+    capture: Capture = field(default_factory=Capture)
+    playback: Playback = field(default_factory=Playback)
+    button: Button = field(default_factory=Button)
+    light: Light = field(default_factory=Light)
+    echo_cancellation: Literal["none", "hardware"] = "none"
+    echo_delay_ms: Annotated[int, Meta(ge=0, le=500)] = 0
+    verified: str = "read from the vendor's documentation, not tried"
+
+
+def folders() -> list[Path]:
+    """List where profiles are looked for, the owner's own first."""
+    own = os.environ.get("VOICE_APPLIANCE_HARDWARE")
+    packaged = Path(str(resources.files("appliance"))) / "boards"
+    source = Path(__file__).resolve().parent.parent / "hardware"
+    return [*([Path(own)] if own else []), OWN_BOARDS, packaged, source]
+
+
+def names() -> list[str]:
+    """List the known boards."""
+    return sorted({path.stem for path in _profiles()})
+
+
+def _profiles() -> Iterator[Path]:
+    for folder in folders():
+        if folder.is_dir():
+            yield from sorted(folder.glob("*.toml"))
+
+
+def load(name: str) -> Board:
+    """Read the profile of ``name``.
+
+    Raises:
+        ConfigError: no such board, or its profile is malformed.
+    """
+    for path in _profiles():
+        if path.stem == name:
+            return _read(path)
+    near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ConfigError(f"board = {name!r}: no such board", hint=f"{hint}known boards: {', '.join(names())}")
+
+
+def _read(path: Path) -> Board:
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text()), Board)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(f"{path}: {error}", hint="correct the board profile") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="make the board profile readable") from error

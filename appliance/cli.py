@@ -1,0 +1,93 @@
+"""The command ``voice-appliance``.
+
+Responsible for: arguments, exit codes, and one line for every failure. Not for: the work (``daemon``,
+``panel.ctl``, ``demo``). Each command imports only what it needs: start-up time counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+# Before numpy is loaded: its threads would only cost memory here.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from appliance import __version__  # after the setting above
+from appliance.errors import EXIT_FAILURE, ApplianceError  # after the setting above
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser."""
+    top = argparse.ArgumentParser(prog="voice-appliance", description="A voice appliance: press, talk, hear.")
+    top.add_argument("--version", action="version", version=f"voice-appliance {__version__}")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--config", type=Path, help="configuration file (TOML)")
+        command.add_argument("--debug", action="store_true", help="log every transition")
+        return command
+
+    add("run", "run the appliance (what systemd starts)")
+    add("check", "show the merged configuration and try the devices")
+    add("devices", "list sound devices and known boards")
+    enrol = add("enrol", "enrol at the provisioning service")
+    enrol.add_argument("--token-file", type=Path, help="file with the enrolment token; - reads standard input")
+    reset = add("reset", "factory reset: forget identity and enrolment")
+    reset.add_argument("--yes", action="store_true", help="do not ask")
+    add("calibrate", "measure the loop from loudspeaker to microphone")
+    demo = commands.add_parser("demo", help="talk to the appliance on this machine, without any service elsewhere")
+    demo.add_argument("--say", type=Path, help="a WAV to say instead of talking")
+    demo.add_argument("--reply", type=Path, default=Path("demo-reply.wav"), help="where the reply is written")
+    demo.add_argument("--file", action="store_true", help="talk by file even if there is a sound card")
+    demo.add_argument("--debug", action="store_true", help="log every transition")
+    from appliance.panel.ctl import add_ctl_arguments
+
+    add_ctl_arguments(commands.add_parser("ctl", help="command a running appliance"))
+    return top
+
+
+def main() -> int:
+    """Run the command; returns the exit code: 78 for a bad configuration, 1 for other failures."""
+    arguments = parser().parse_args()
+    try:
+        return _run(arguments)
+    except ApplianceError as error:
+        print(f"voice-appliance: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing is wrong
+        return EXIT_FAILURE
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command == "ctl":
+        from appliance.panel.ctl import run_ctl
+
+        return run_ctl(arguments)
+    if arguments.command == "demo":
+        from appliance import demo
+
+        return demo.run(arguments)
+    from appliance import logs
+
+    logs.set_up(debug=arguments.debug, quiet=arguments.command != "run")
+    if arguments.command == "run":
+        return _daemon(arguments)
+    from appliance import maintenance
+
+    return maintenance.COMMANDS[arguments.command](arguments)
+
+
+def _daemon(arguments: argparse.Namespace) -> int:
+    from appliance import config, daemon
+
+    return daemon.run(config.load(arguments.config or config.default_path()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,235 @@
+"""The configuration: defaults in code, then the board's profile, then the owner's file.
+
+Responsible for: the keys, their meaning and limits, loading, and saying where each value came from. Not for:
+probing whether a named device exists (``cli check`` does). Secrets are never configuration values: they come
+as files through systemd's credentials.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from appliance import board as board_profile
+from appliance.board import Board
+from appliance.errors import ConfigError
+
+T = TypeVar("T", bound=Struct)
+
+DEFAULT_PATH = Path("/etc/voice-appliance/appliance.toml")
+DEFAULT_INSTRUCTIONS = (
+    "You are a friendly voice assistant that lives in a small speaker. Answer in one to three short spoken "
+    "sentences. Say plainly when you do not know something."
+)
+
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+
+
+class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the configuration file: unknown keys are refused."""
+
+
+class Conversation(Section, frozen=True, kw_only=True):
+    """How turns begin and end."""
+
+    hold_ms: Annotated[int, Meta(ge=150, le=2000)] = 350
+    follow_up_s: Annotated[float, Meta(ge=0, le=60)] = 8.0
+    hands_free: bool = False
+    listen_s: Annotated[float, Meta(ge=5, le=600)] = 60.0
+    think_s: Annotated[float, Meta(ge=5, le=300)] = 20.0
+    end_of_turn_ms: Annotated[int, Meta(ge=200, le=3000)] = 700
+
+
+class Audio(Section, frozen=True, kw_only=True):
+    """Which sound card, and what is done to its sound. Empty names mean: as the board says."""
+
+    capture: str = ""
+    playback: str = ""
+    microphones: tuple[Annotated[int, Meta(ge=0, le=63)], ...] = ()
+    volume: Annotated[int, Meta(ge=0, le=100)] = 80
+    cues: bool = True
+    echo_canceller: Literal["aec3", "none"] = "aec3"
+    detector: Literal["earshot", "webrtc"] = "earshot"
+
+
+class Realtime(Section, frozen=True, kw_only=True):
+    """What is asked of the Realtime session."""
+
+    model: Annotated[str, Meta(min_length=1)] = "gpt-realtime-1.5"
+    voice: Annotated[str, Meta(min_length=1)] = "marin"
+    instructions: str = DEFAULT_INSTRUCTIONS
+    turn_detection: Literal["local", "server_vad", "semantic_vad"] = "local"
+    output: Literal["audio", "text"] = "audio"
+    speed: Annotated[float, Meta(ge=0.25, le=1.5)] = 1.0
+    noise_reduction: Literal["none", "near_field", "far_field"] = "none"
+    captions: str = ""
+    max_output_tokens: Annotated[int, Meta(ge=1, le=4096)] | Literal["inf"] = "inf"
+    keep_warm_s: Seconds = 240.0
+    open_timeout_s: Annotated[float, Meta(ge=1, le=60)] = 10.0
+    ping_interval_s: Annotated[float, Meta(ge=1, le=600)] = 20.0
+    ping_timeout_s: Annotated[float, Meta(ge=1, le=600)] = 30.0
+
+
+class Provisioning(Section, frozen=True, kw_only=True):
+    """Who mints the session credentials. An enrolment token is read from a file, never from here."""
+
+    url: str = ""
+    profile: str = "default"
+    enrolment_token_file: str = ""
+
+
+class Panel(Section, frozen=True, kw_only=True):
+    """Button and light."""
+
+    backend: Literal["gpio", "terminal", "none"] = "gpio"
+
+
+class Control(Section, frozen=True, kw_only=True):
+    """The local control socket."""
+
+    socket: str = "/run/voice-appliance/control.sock"
+
+
+class State(Section, frozen=True, kw_only=True):
+    """Where identity and settings that must survive live."""
+
+    directory: str = "/var/lib/voice-appliance"
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """The whole configuration."""
+
+    board: str = "virtual"
+    conversation: Conversation = field(default_factory=Conversation)
+    audio: Audio = field(default_factory=Audio)
+    realtime: Realtime = field(default_factory=Realtime)
+    provisioning: Provisioning = field(default_factory=Provisioning)
+    panel: Panel = field(default_factory=Panel)
+    control: Control = field(default_factory=Control)
+    state: State = field(default_factory=State)
+
+
+class Loaded(Struct, frozen=True):
+    """A configuration with its board and the origin of every value, by dotted key."""
+
+    config: Config
+    board: Board
+    origin: dict[str, str]
+    path: Path
+
+
+def default_path() -> Path:
+    """Name the configuration file: ``VOICE_APPLIANCE_CONFIG`` or the system's."""
+    return Path(os.environ.get("VOICE_APPLIANCE_CONFIG", DEFAULT_PATH))
+
+
+def load(path: Path) -> Loaded:
+    """Read, check and merge the configuration file with its board profile.
+
+    Raises:
+        ConfigError: unreadable, not TOML, an unknown key, a value out of its bounds, or an unknown board; the
+            text names key, value and remedy.
+    """
+    raw = read_toml(path)
+    refuse_unknown(raw, Config, "", path)
+    config = convert(raw, Config, path)
+    board = board_profile.load(config.board)
+    origin = dict.fromkeys(_keys(raw), f"{path}")
+    defaults = {key: "default" for key in _keys(msgspec.to_builtins(config)) if key not in origin}
+    merged = _with_board(config, board)
+    for key in ("audio.capture", "audio.playback", "audio.microphones"):
+        if key not in origin:
+            defaults[key] = f"board {config.board}"
+    return Loaded(config=merged, board=board, origin=defaults | origin, path=path)
+
+
+def _with_board(config: Config, board: Board) -> Config:
+    audio = msgspec.structs.replace(
+        config.audio,
+        capture=config.audio.capture or board.capture.device,
+        playback=config.audio.playback or board.playback.device,
+        microphones=config.audio.microphones or board.capture.microphones,
+    )
+    return msgspec.structs.replace(config, audio=audio)
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: absent, unreadable, or not TOML (with line and column).
+    """
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file", hint="name the configuration with --config") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="make the configuration readable") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}", hint="correct that line") from error
+
+
+def refuse_unknown(raw: object, struct: type[Struct], prefix: str, path: Path) -> None:
+    """Refuse keys that ``struct`` does not have, naming the nearest one that it has.
+
+    Raises:
+        ConfigError: an unknown key.
+    """
+    if not isinstance(raw, dict):
+        return
+    known = {f.name: f.type for f in msgspec.structs.fields(struct)}
+    for key, value in raw.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(known)}"
+            raise ConfigError(f"{path}: unknown key {prefix}{key} = {value!r}", hint=hint)
+        inner = known[key]
+        if isinstance(inner, type) and issubclass(inner, Struct):
+            refuse_unknown(value, inner, f"{prefix}{key}.", path)
+
+
+def convert(raw: dict[str, object], struct: type[T], path: Path) -> T:
+    """Turn parsed TOML into ``struct``.
+
+    Raises:
+        ConfigError: a wrong type or a value out of bounds, with key, value and what is expected.
+    """
+    try:
+        return msgspec.convert(raw, struct)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$.")
+        key = where.rstrip("`")
+        value: object = raw
+        for part in key.split(".") if key else []:
+            value = value.get(part) if isinstance(value, dict) else value
+        raise ConfigError(f"{path}: {key} = {value!r}: {what}", hint="correct the value") from error
+
+
+def _keys(tree: object, prefix: str = "") -> Iterator[str]:
+    if not isinstance(tree, dict):
+        return
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def show(loaded: Loaded) -> list[str]:
+    """Print the merged configuration, one ``key = value  # origin`` a line. It holds no secrets."""
+    tree = msgspec.to_builtins(loaded.config)
+    lines = []
+    for key in _keys(tree):
+        value: object = tree
+        for part in key.split("."):
+            value = value[part] if isinstance(value, dict) else value
+        lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}  # {loaded.origin[key]}")
+    return lines

@@ -1,0 +1,277 @@
+"""The composition root: builds the parts, runs them in one task group, ends them in order.
+
+Responsible for: who is wired to whom, start, readiness, watchdog, reload and stop. Not for: decisions
+(``conversation``) or carrying them out (``engine``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import random
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from appliance import config as configuration
+from appliance.audio.capturer import check_microphones
+from appliance.audio.cards import Cards
+from appliance.audio.duplex import Chain, Duplex
+from appliance.audio.facts import AudioFact
+from appliance.audio.processing import DETECTORS, PROCESSORS
+from appliance.config import Config, Loaded
+from appliance.controls import Button, LocalControls
+from appliance.conversation import events as ev
+from appliance.conversation.state import Led, Link, Phase, Settings, Turns
+from appliance.engine import Engine, Hooks, Parts
+from appliance.errors import ApplianceError, ConfigError
+from appliance.front import Front, GpioFront, NoFront, TerminalFront
+from appliance.panel.control import ControlServer
+from appliance.realtime.configuration import Wishes
+from appliance.realtime.protocol import Protocol
+from appliance.realtime.websocket import Timing, WebSocketSession
+from appliance.records import Records
+from appliance.system.notify import Notifier
+from appliance.tickets import Tickets
+from appliance.tools.builtin import Timers, timer_tools, volume_tool
+from appliance.tools.toolbox import Toolbox
+
+log = logging.getLogger(__name__)
+Said = Callable[[str, str], None]
+STOP_S = 1.5
+FADE_S = 0.03
+
+
+def settings_of(loaded: Loaded) -> Settings:
+    """Translate the configuration for the conversation."""
+    talk, realtime = loaded.config.conversation, loaded.config.realtime
+    return Settings(
+        turns=Turns.LOCAL if realtime.turn_detection == "local" else Turns.SERVER,
+        hold_ms=talk.hold_ms,
+        follow_up_s=talk.follow_up_s,
+        hands_free=talk.hands_free,
+        full_duplex=loaded.board.echo_cancellation == "hardware",
+        listen_s=talk.listen_s,
+        think_s=talk.think_s,
+        keep_warm_s=realtime.keep_warm_s,
+    )
+
+
+def wishes_of(config: Config, tools: tuple[dict[str, object], ...]) -> Wishes:
+    """Translate the configuration for the session."""
+    asked = config.realtime
+    return Wishes(
+        model=asked.model,
+        voice=asked.voice,
+        instructions=asked.instructions,
+        turn_detection=asked.turn_detection,
+        output=asked.output,
+        speed=asked.speed,
+        noise_reduction=asked.noise_reduction,
+        captions=asked.captions,
+        max_output_tokens=asked.max_output_tokens,
+        tools=tools,
+    )
+
+
+def gain_of(percent: int) -> float:
+    """Make a volume in percent a factor: a square law is near to how loudness is felt."""
+    return (percent / 100) ** 2
+
+
+class Daemon:
+    """One appliance, from start to stop."""
+
+    def __init__(self, loaded: Loaded, *, said: Said | None = None) -> None:
+        check_microphones(loaded.config.audio.microphones)
+        self._loaded = loaded
+        self._said = said or (lambda _who, _text: None)
+        self._notifier = Notifier()
+        self._stop = asyncio.Event()
+        self.starts_afresh = False
+        self._audio_answered = True
+        self.volume = loaded.config.audio.volume
+
+    async def run(self) -> None:
+        """Run until told to stop.
+
+        Raises:
+            ApplianceError: a part cannot start: configuration, state directory, control socket, button.
+        """
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop.set)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload)
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._build(group)
+                await self._serve(group)
+        except* ApplianceError as errors:
+            raise errors.exceptions[0] from None
+
+    # --- building ---
+
+    def _build(self, group: asyncio.TaskGroup) -> None:
+        config, loop = self._loaded.config, self._loop
+        tickets = Tickets(config)
+        chain = Chain(
+            PROCESSORS[config.audio.echo_canceller](),
+            DETECTORS[config.audio.detector](),
+            config.audio.microphones,
+            config.conversation.end_of_turn_ms,
+        )
+        cards = Cards(config.audio, self._loaded.board, time.monotonic)
+        self.duplex = Duplex(cards, chain, gain_of(config.audio.volume), time.monotonic, self._from_audio)
+        self._timers = Timers(loop, self._rang)
+        tools = [*timer_tools(self._timers), volume_tool(self.set_volume)]
+        self._toolbox = Toolbox(tools, group.create_task, lambda event: self.engine.post(event))
+        self.protocol = Protocol(wishes_of(config, self._toolbox.declarations()), _ids())
+        asked = config.realtime
+        timing = Timing(asked.open_timeout_s, asked.ping_interval_s, asked.ping_timeout_s)
+        self.session = WebSocketSession(
+            self.protocol,
+            tickets.mint,
+            lambda fact: self.engine.session_fact(fact),
+            lambda captured_at, sent_at: self.engine.sent(captured_at, sent_at),
+            group.create_task,
+            timing,
+            random.Random(),  # noqa: S311  # jitter needs no secrecy
+        )
+        self.controls = LocalControls(self)
+        records = Records(self.controls.publish, self.controls.losses)
+        parts = Parts(self.duplex, self.protocol, self.session, self._toolbox, records)
+        hooks = Hooks(self._show, self._say, self._update)
+        self.engine = Engine(parts, settings_of(self._loaded), hooks, loop, cues=config.audio.cues)
+        self.button = Button(self.engine, config.conversation.hold_ms, loop)
+        self._front = self._open_front()
+
+    def _open_front(self) -> Front:
+        backend = self._loaded.config.panel.backend
+        wired = self._loaded.board.button.pin is not None or self._loaded.board.light.pins
+        if backend == "gpio" and wired:
+            return GpioFront(self._loaded, self.button.edge, self._loop)
+        if backend == "terminal":
+            return TerminalFront(self.button.edge, self.controls.toggle_mute, self.stop, self._look, self._loop)
+        return NoFront()
+
+    def _look(self) -> tuple[Phase, Link, float | None]:
+        level = self.duplex.level_dbfs if self.duplex.microphone_open else None
+        return self.engine.state.phase, self.engine.state.link, level
+
+    # --- running ---
+
+    async def _serve(self, group: asyncio.TaskGroup) -> None:
+        self.duplex.start()
+        control = ControlServer(Path(self._loaded.config.control.socket), self.controls)
+        try:
+            await control.start()
+            self.engine.reflect()
+            self._notifier.ready()
+            log.info("ready: board %s, %s", self._loaded.config.board, self._loaded.config.realtime.turn_detection)
+            watch = group.create_task(self._watch())
+            await self._stop.wait()
+            watch.cancel()
+        finally:
+            self._notifier.stopping()
+            await self._shut(control)
+
+    async def _shut(self, control: ControlServer) -> None:
+        """End in order: silence (with a fade), session, socket, cards, light. Within two seconds."""
+        self.duplex.flush()
+        await asyncio.sleep(FADE_S)  # the fade sounds, and the truncation goes out
+        self._timers.close()
+        self._toolbox.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                await self.session.finish()
+                await control.close()
+        self.engine.close()
+        self.duplex.stop()
+        self._front.close()
+        self._notifier.close()
+        log.info("stopped")
+
+    async def _watch(self) -> None:
+        """Feed the watchdog while the loop lives, the audio thread answers and frames move."""
+        interval_s = min(5.0, (self._notifier.watchdog_s or 10.0) / 3)
+        while True:
+            self._notifier.status(self.controls.status_line())
+            if not self.duplex.alive:
+                raise RuntimeError("the audio thread is dead")  # systemd restarts us
+            if self._audio_answered:
+                self._notifier.alive()
+            else:
+                log.error("the audio thread does not answer")
+            self._audio_answered = False
+            self.duplex.ping(self._answer_ping)
+            await asyncio.sleep(interval_s)
+
+    def _answer_ping(self) -> None:
+        """In the audio thread."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._heard_of_audio)
+
+    def _heard_of_audio(self) -> None:
+        self._audio_answered = True
+
+    def stop(self) -> None:
+        """Ask to stop. Any code on the loop."""
+        self._stop.set()
+
+    # --- hooks ---
+
+    def _from_audio(self, fact: AudioFact) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: we are ending
+            self._loop.call_soon_threadsafe(self.engine.audio_fact, fact)
+
+    def _rang(self, label: str) -> None:
+        log.info("timer %r rings", label)
+        self.engine.post(ev.TimerRang())
+
+    def set_volume(self, percent: int) -> None:
+        """Set the volume in percent."""
+        self.volume = percent
+        self.duplex.set_gain(gain_of(percent))
+
+    def _show(self, led: Led) -> None:
+        self._front.show(led)
+        self.controls.state_changed()
+
+    def _say(self, who: str, text: str) -> None:
+        self._front.say(who, text)
+        self._said(who, text)
+
+    def _reload(self) -> None:
+        """SIGHUP: check the new configuration; take it into use when idle. A broken one changes nothing."""
+        try:
+            configuration.load(self._loaded.path)
+        except ConfigError as error:
+            log.error("the new configuration is refused, the old one stays: %s", error)
+            return
+        self.engine.post(ev.UpdateStaged())
+
+    def _update(self) -> None:
+        self._notifier.reloading()
+        self.starts_afresh = True
+        self._stop.set()
+
+
+def _ids() -> Iterator[str]:
+    """Make event and item ids: unique among processes, short enough for the protocol's 32 characters."""
+    prefix = uuid.uuid4().hex[:12]
+    return (f"va_{prefix}_{number}" for number in itertools.count(1))
+
+
+def run(loaded: Loaded) -> int:
+    """Run the daemon; returns its exit code. A new configuration is taken into use by starting afresh in place."""
+    daemon = Daemon(loaded)
+    asyncio.run(daemon.run())
+    if daemon.starts_afresh:
+        os.execv(sys.executable, [sys.executable, "-m", "appliance.cli", *sys.argv[1:]])  # noqa: S606  # ourselves
+    return 0

@@ -1,0 +1,102 @@
+"""The panel that the configuration names: GPIO, terminal or none, behind the same few calls.
+
+Responsible for: choosing and wiring it. Not for: gestures (``controls``) or patterns (``panel.indicator``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+from appliance.config import Loaded
+from appliance.conversation.state import Led, Link, Phase
+
+LIVE_S = 0.1
+Edge = Callable[[bool, float], None]
+Look = Callable[[], tuple[Phase, Link, float | None]]
+
+
+class Front(Protocol):
+    """What the person touches and sees."""
+
+    def show(self, led: Led) -> None:
+        """Show what the LED says."""
+
+    def say(self, who: str, text: str) -> None:
+        """Show words, where there is a place for them."""
+
+    def close(self) -> None:
+        """Turn the light off, give the terminal back."""
+
+
+class NoFront:
+    """Nothing to touch or see: the control socket alone."""
+
+    def show(self, led: Led) -> None:
+        """Show nothing."""
+
+    def say(self, who: str, text: str) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class GpioFront(NoFront):
+    """Button and LED on GPIO lines."""
+
+    def __init__(self, loaded: Loaded, edge: Edge, loop: asyncio.AbstractEventLoop) -> None:
+        from appliance.panel.gpio import GpioPanel, GpioPins
+
+        light, button = loaded.board.light, loaded.board.button
+        pins = GpioPins(button.pin, button.pull_up, light.pins, light.active_high, light.dimmable)
+        self._panel = GpioPanel(loop, pins, edge)
+
+    def show(self, led: Led) -> None:
+        """Light the LED."""
+        self._panel.show(led)
+
+    def close(self) -> None:
+        """Turn the light off."""
+        self._panel.close()
+
+
+class TerminalFront:
+    """Space bar and live line."""
+
+    def __init__(
+        self,
+        edge: Edge,
+        mute: Callable[[], object],
+        stop: Callable[[], None],
+        look: Look,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        from appliance.panel.terminal import Key, TerminalPanel
+
+        def on_key(key: Key) -> None:
+            stop() if key is Key.QUIT else mute()
+
+        self._panel = TerminalPanel(loop, sys.stdin.fileno(), sys.stdout, edge, on_key)
+        self._panel.open()
+        self._look, self._loop = look, loop
+        self._ticking = loop.call_later(LIVE_S, self._tick)
+
+    def _tick(self) -> None:
+        self._panel.update(*self._look())
+        self._ticking = self._loop.call_later(LIVE_S, self._tick)
+
+    def show(self, led: Led) -> None:
+        """Show the LED's word."""
+        self._panel.show(led)
+
+    def say(self, who: str, text: str) -> None:
+        """Print a line of the conversation."""
+        self._panel.say_line(who, text)
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        self._ticking.cancel()
+        self._panel.close()

@@ -1,0 +1,1 @@
+"""Who the appliance talks to: an OpenAI Realtime session (GA protocol) over WebSocket."""

@@ -1,0 +1,253 @@
+"""The Realtime conversation, sans I/O: commands and frames in, frames and facts out.
+
+The caller calls :meth:`connected` for each new socket, gives every received frame to :meth:`receive`, acts on
+the facts it returns, and after any call sends what :meth:`next_frame` hands out until it returns ``None``.
+
+Responsible for: the life of a session (configured before anything is sent), the response sequencer, the
+repairs of an interruption, replay to a new session, the error policy. Not for: sockets, time, sound.
+Strict in what it sends, lenient in what it receives: nothing a server says is fatal, only counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from appliance.conversation import events as ev
+from appliance.errors import LocalProtocolError
+from appliance.realtime import configuration, wire
+from appliance.realtime.configuration import Wishes
+from appliance.realtime.facts import Fact, Stage
+from appliance.realtime.history import History
+from appliance.realtime.receiving import Receiving
+from appliance.realtime.responses import Delete, Responses, Truncate
+from appliance.realtime.uplink import Uplink
+
+
+class Frame(NamedTuple):
+    """A frame to send; ``captured_at`` is the capture time of its oldest sample when it carries audio."""
+
+    text: str
+    captured_at: float | None = None
+
+
+class Protocol:
+    """One conversation over any number of sessions. One thread (the event loop)."""
+
+    def __init__(self, wishes: Wishes, ids: Iterator[str]) -> None:
+        self.wishes = wishes
+        self.history = History()
+        self.responses = Responses()
+        self.uplink = Uplink()
+        self.counters: Counter[str] = Counter()
+        self.stage = Stage.CLOSED
+        self.model = wishes.model
+        self.reduced = False
+        self.update_id = ""
+        self.create_id = ""  # of the response.create that waits for its response
+        self.wanted = False  # a response is to be asked for as soon as that is allowed
+        self.blocked = False  # the server says that a response is active which it did not announce
+        self.calls_told: set[str] = set()  # tool calls that the present session knows of
+        self._ids = ids
+        self._outbox: deque[Frame] = deque()
+        self._unsent_items: list[wire.Json] = []
+        self._server_vad = True
+        self.server_vad_applied = True
+        self._receiving = Receiving(self)
+
+    # --- the session's life ---
+
+    def connected(self, model: str) -> None:
+        """Begin with a new socket; ``model`` is the one its credential is bound to."""
+        self.model = model or self.wishes.model
+        self.stage = Stage.GREETING
+        self.reduced = False
+        self.create_id = self.update_id = ""
+        self.blocked = False
+        self._outbox.clear()
+        self.responses.reset()
+        self.calls_told.clear()
+
+    def disconnected(self) -> None:
+        """Note that the socket is gone; the turns that were not answered stay."""
+        self.stage = Stage.CLOSED
+        self.create_id = ""
+        self.wanted = False
+        self._outbox.clear()
+        self.responses.reset()
+
+    def configure(self) -> None:
+        """Send the session object; with ``reduced`` set, its core only."""
+        # Turns that wait are replayed with explicit commits: the server must not end them by itself.
+        self.server_vad_applied = self._server_vad and not self.uplink.reopened()
+        for item_id in self.uplink.told_item_ids():
+            self.history.forget(item_id)  # it is told again as audio, not as text
+        session = configuration.session(
+            self.wishes, model=self.model, server_vad=self.server_vad_applied, reduced=self.reduced
+        )
+        self.update_id = self.send("session.update", session=session)
+        self.stage = Stage.CONFIGURING
+
+    def ready(self) -> None:
+        """The session is configured: tell it the conversation so far, then what waited."""
+        self.stage = Stage.READY
+        self.update_id = ""
+        told = self.history.replay()
+        self.calls_told = {item["call_id"] for item in told if item["type"] == "function_call"}
+        waiting, self._unsent_items = self._unsent_items, []
+        for item in told + waiting:
+            self.send("conversation.item.create", item=item)
+
+    # --- commands ---
+
+    def set_server_vad(self, wanted: bool) -> None:
+        """Let the server end turns, or not; applied at once when the session is ready."""
+        self._server_vad = wanted
+        if self.stage is Stage.READY and wanted != self.server_vad_applied and self.wishes.turn_detection != "local":
+            self.server_vad_applied = wanted
+            session = configuration.turn_detection_update(self.wishes, server_vad=wanted)
+            self.send("session.update", session=session)
+
+    def begin_turn(self) -> None:
+        """Begin a turn of the person: the server's input buffer is emptied first."""
+        self.uplink.begin()
+        if self.stage is Stage.READY:
+            self.send("input_audio_buffer.clear")
+            self.set_server_vad(self._server_vad)
+
+    def append(self, pcm: bytes, captured_at: float) -> None:
+        """Add microphone audio (24 kHz mono s16le) captured at ``captured_at`` to the turn."""
+        self.uplink.append(pcm, captured_at)
+
+    def end_turn(self) -> None:
+        """The person is done; :meth:`turn_complete` follows with the last audio."""
+        self.uplink.end()
+
+    def turn_complete(self) -> list[Fact]:
+        """The last audio of the ending turn was appended; a turn too short is thrown away and reported."""
+        if self.uplink.complete():
+            return []
+        if self.stage is Stage.READY:
+            self.send("input_audio_buffer.clear")
+        self.wanted = False
+        return [ev.TurnRejected()]
+
+    def clear_turn(self) -> None:
+        """Throw the turn away."""
+        if self.uplink.clear() and self.stage is Stage.READY:
+            self.send("input_audio_buffer.clear")
+
+    def request_response(self) -> None:
+        """Ask for an answer: after the turn is committed and no other response is active."""
+        self.wanted = True
+
+    def admit(self, response_id: str) -> None:
+        """Let the audio of a response through."""
+        self.responses.admit(response_id)
+
+    def cancel(self, response_id: str) -> None:
+        """Cancel a response of which nothing was played."""
+        response = self.responses.get(response_id)
+        if response is not None and not response.finished and self.stage is Stage.READY:
+            self.send("response.cancel", response_id=response_id)
+
+    def interrupt(self) -> None:
+        """Stop what sounds: nothing more is let through, the response is cancelled; :meth:`repair` follows."""
+        self.wanted = False
+        self.uplink.answered()  # the person went on: a new session need not be asked again
+        active = self.responses.active
+        self.responses.silence()
+        if active is not None:
+            self.cancel(active.id)
+
+    def repair(self, heard_ms: Mapping[str, float]) -> list[Truncate | Delete]:
+        """Truncate or delete what was interrupted, given what was heard (milliseconds by item id)."""
+        repairs = self.responses.repairs(heard_ms)
+        for repair in repairs:
+            self._repair(repair)
+        return repairs
+
+    def _repair(self, repair: Truncate | Delete) -> None:
+        match repair:
+            case Truncate(item_id, end_ms, fraction):
+                self.history.heard(item_id, fraction)
+                if self.stage is Stage.READY:
+                    self.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=end_ms)
+            case Delete(item_id):
+                self.history.heard(item_id, 0.0)
+                if self.stage is Stage.READY:
+                    self.send("conversation.item.delete", item_id=item_id)
+
+    def played(self) -> None:
+        """Everything that was to sound has sounded."""
+        self.responses.played()
+
+    def say(self, text: str) -> None:
+        """Add what the person typed."""
+        key = next(self._ids)
+        self.history.user(key, text)  # a session that is not ready yet is told with the history
+        if self.stage is Stage.READY:
+            self.send("conversation.item.create", item={"id": key, **wire.user_text(text)})
+
+    def show(self, image_url: str) -> None:
+        """Add a picture (data URI). Pictures are not replayed to a new session: they are re-billed each turn."""
+        item = {"id": next(self._ids), **wire.user_image(image_url)}
+        if self.stage is Stage.READY:
+            self.send("conversation.item.create", item=item)
+        else:
+            self._unsent_items.append(item)
+
+    def tool_output(self, call_id: str, output: str) -> None:
+        """Answer a tool call; a session that never saw the call is told of it first."""
+        self.history.returned(call_id, output)
+        if self.stage is not Stage.READY:
+            return  # told with the history
+        call = self.history.call_of(call_id)
+        if call_id not in self.calls_told and call is not None:
+            self.calls_told.add(call_id)
+            self.send("conversation.item.create", item=wire.function_call(call_id, call.name, call.text))
+        self.send("conversation.item.create", item=wire.function_call_output(call_id, output))
+
+    # --- frames ---
+
+    def receive(self, frame: str | bytes) -> Iterator[Fact]:
+        """Take one received frame; yields the facts in it. Never raises on what a server says.
+
+        Act on each fact before taking the next: whether audio is let through depends on it.
+        """
+        return self._receiving.receive(frame)
+
+    def next_frame(self) -> Frame | None:
+        """Hand out the next frame to send, or ``None``.
+
+        Microphone audio is encoded only now, so that a slow socket leaves it joined and bounded in the uplink.
+        """
+        if self._outbox:
+            return self._outbox.popleft()
+        if self.stage is not Stage.READY:
+            return None
+        if (audio := self.uplink.next_append()) is not None:
+            pcm, captured_at = audio
+            return Frame(wire.append(next(self._ids), pcm), captured_at)
+        if self.uplink.next_commit():
+            self.send("input_audio_buffer.commit")
+            return self._outbox.popleft()
+        free = not self.create_id and not self.blocked and self.responses.active is None
+        if self.wanted and free and not self.uplink.ending:
+            self.wanted = False
+            self.create_id = self.send("response.create", response={"metadata": {"by": "voice-appliance"}})
+            return self._outbox.popleft()
+        return None
+
+    def send(self, kind: str, **fields: object) -> str:
+        """Queue an event; returns its id.
+
+        Raises:
+            LocalProtocolError: before the session is configured only ``session.update`` may be sent.
+        """
+        if self.stage is not Stage.READY and kind != "session.update":
+            raise LocalProtocolError(f"{kind} before session.updated")
+        event_id = next(self._ids)
+        self._outbox.append(Frame(wire.encode(event_id, kind, **fields)))
+        return event_id

@@ -1,0 +1,257 @@
+"""The receiving half of the protocol: what each server event means.
+
+Responsible for: one short method an event type, leniency (a response never announced, a missing id, an event
+out of order), the error policy. Not for: sending on its own account; it uses the ``Protocol`` it belongs to.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from appliance.conversation import events as ev
+from appliance.realtime import facts, policy, usage, wire
+from appliance.realtime.facts import Fact, Stage
+from appliance.realtime.policy import Policy
+from appliance.realtime.responses import AudioItem, Response
+
+if TYPE_CHECKING:
+    from appliance.realtime.protocol import Protocol
+
+Facts = Iterator[Fact]
+OUTCOMES = {outcome.value: outcome for outcome in ev.Outcome}
+CALLS_REMEMBERED = 64
+
+
+class Receiving:
+    """Turns frames into facts for one :class:`Protocol`."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._p = protocol
+        self._called: OrderedDict[str, None] = OrderedDict()
+        self._handlers: dict[str, Callable[[wire.Received], Facts]] = {
+            "session.created": self._session_created,
+            "session.updated": self._session_updated,
+            "error": self._error,
+            "input_audio_buffer.speech_started": lambda _: iter([ev.SpeechStarted()]),
+            "input_audio_buffer.speech_stopped": lambda _: iter([ev.SpeechStopped()]),
+            "input_audio_buffer.committed": self._committed,
+            "conversation.item.input_audio_transcription.completed": self._caption,
+            "response.created": self._response_created,
+            "response.output_item.added": self._item_added,
+            "response.output_audio.delta": self._audio,
+            "response.output_audio.done": self._audio_done,
+            "response.output_audio_transcript.delta": self._words,
+            "response.output_text.delta": self._words,
+            "response.output_item.done": self._item_done,
+            "response.done": self._response_done,
+        }
+
+    def receive(self, frame: str | bytes) -> Facts:
+        """Take one frame; whatever is not understood is counted and dropped."""
+        event = wire.decode(frame)
+        if event is None:
+            known = wire.event_type(frame) in self._handlers
+            self._p.counters["malformed_events" if known else "malformed_frames"] += 1
+            return
+        handler = self._handlers.get(event.type)
+        if handler is None:
+            self._p.counters["other_events"] += 1
+            return
+        yield from handler(event)
+
+    # --- the session ---
+
+    def _session_created(self, _: wire.Received) -> Facts:
+        if self._p.stage is Stage.GREETING:
+            self._p.configure()
+        yield from ()
+
+    def _session_updated(self, _: wire.Received) -> Facts:
+        if self._p.stage is Stage.CONFIGURING:
+            self._p.ready()
+            yield facts.Configured()
+
+    # --- the person's turn ---
+
+    def _committed(self, event: wire.Received) -> Facts:
+        if not self._p.uplink.acknowledge(event.item_id or ""):
+            self._p.uplink.server_committed(event.item_id or "")
+        if event.item_id:
+            self._p.history.user(event.item_id, "")
+        yield from ()
+
+    def _caption(self, event: wire.Received) -> Facts:
+        if event.item_id and event.transcript is not None:
+            self._p.history.user(event.item_id, event.transcript)
+            yield facts.CaptionReceived(event.item_id, event.transcript)
+
+    # --- responses ---
+
+    def _response(self, response_id: str | None) -> Response | None:
+        """Find the living response that an event belongs to, known or not."""
+        book = self._p.responses
+        if not response_id:
+            if book.active is not None:
+                return book.active
+            self._p.counters["unnamed_responses"] += 1
+            response_id = f"unnamed_{self._p.counters['unnamed_responses']}"
+        if book.is_dead(response_id):
+            self._p.counters["late_events"] += 1
+            return None
+        return book.announce(response_id)
+
+    def _announced(self, response: Response) -> Facts:
+        """Announce a response once, by its ``response.created`` or by whatever came first of it."""
+        if not response.announced:
+            response.announced = True
+            self._p.create_id = ""
+            yield ev.ResponseStarted(response.id)
+
+    def _response_created(self, event: wire.Received) -> Facts:
+        response = self._response(event.response.id if event.response else event.response_id)
+        if response is not None:
+            yield from self._announced(response)
+
+    def _item_added(self, event: wire.Received) -> Facts:
+        item = event.item
+        response = self._response(event.response_id)
+        if response is None:
+            return
+        yield from self._announced(response)
+        spoken = self._p.wishes.output == "audio"
+        if spoken and item is not None and item.id and item.type == "message":
+            response.items.setdefault(item.id, AudioItem())
+
+    def _audio(self, event: wire.Received) -> Facts:
+        response = self._response(event.response_id)
+        if response is None:
+            return
+        yield from self._announced(response)
+        pcm = wire.audio_of(event.delta or "")
+        if not pcm or len(pcm) % 2:
+            self._p.counters["malformed_audio"] += 1
+            return
+        if not response.admitted:
+            self._p.counters["audio_of_dead_responses"] += 1
+            return
+        item_id = event.item_id or f"item_of_{response.id}"[:32]
+        response.items.setdefault(item_id, AudioItem()).received += len(pcm)
+        yield facts.AudioReceived(response.id, item_id, pcm)
+
+    def _audio_done(self, event: wire.Received) -> Facts:
+        response = self._p.responses.get(event.response_id or "") or self._p.responses.active
+        item = response.items.get(event.item_id or "") if response else None
+        if item is not None and event.item_id:
+            item.ended = True
+            yield facts.AudioEnded(event.item_id)
+
+    def _words(self, event: wire.Received) -> Facts:
+        response = self._response(event.response_id)
+        if response is None:
+            return
+        yield from self._announced(response)
+        if event.delta and response.admitted:
+            item_id = event.item_id or f"item_of_{response.id}"[:32]
+            self._p.history.assistant(item_id, event.delta)
+            yield facts.WordsReceived(item_id, event.delta)
+
+    def _item_done(self, event: wire.Received) -> Facts:
+        response = self._response(event.response_id)
+        if response is None:
+            return
+        yield from self._announced(response)
+        yield from self._call(event.item)
+
+    def _call(self, item: wire.Item | None) -> Facts:
+        """Report a complete function call once; a half-written one is not run."""
+        if item is None or item.type != "function_call" or item.status == "incomplete":
+            return
+        if not item.call_id or not item.name or item.call_id in self._called:
+            return
+        self._called[item.call_id] = None
+        self._p.calls_told.add(item.call_id)
+        while len(self._called) > CALLS_REMEMBERED:
+            self._called.popitem(last=False)
+        self._p.history.called(item.call_id, item.name, item.arguments or "{}")
+        yield ev.ToolRequested(ev.ToolCall(item.call_id, item.name, item.arguments or "{}"))
+
+    def _response_done(self, event: wire.Received) -> Facts:
+        done = event.response or wire.Response()
+        unexpected = not self._p.create_id and self._p.responses.get(done.id or "") is None
+        self._p.blocked = False
+        if unexpected and self._p.responses.active is None:
+            self._p.counters["unannounced_responses"] += 1  # not asked for, never heard of: nothing to end
+            return
+        response = self._response(done.id or event.response_id)
+        if response is None:
+            return
+        yield from self._announced(response)
+        yield from self._end(response, done)
+
+    def _end(self, response: Response, done: wire.Response) -> Facts:
+        output = (done.output or []) if done.status == "completed" else []
+        for item in output:
+            yield from self._call(item)
+        for item_id, audio in response.items.items():
+            if not audio.ended:
+                yield facts.AudioEnded(item_id)
+        yield facts.UsageReported(response.id, usage.tokens(done.usage))
+        self._p.responses.finish(response.id)
+        outcome = OUTCOMES.get(done.status or "", ev.Outcome.COMPLETED)
+        if outcome is not ev.Outcome.CANCELLED and not any(item.type == "function_call" for item in output):
+            self._p.uplink.answered()
+        yield from self._failure(done)
+        yield ev.ResponseFinished(response.id, outcome)
+
+    def _failure(self, done: wire.Response) -> Facts:
+        error = done.status_details.error if done.status_details else None
+        if done.status == "failed" and error is not None:
+            self._p.counters[f"failed_{error.code or 'unknown'}"[:48]] += 1
+            if policy.of(error, is_update=False, is_create=True) is Policy.FATAL:
+                code = error.code or "refused"
+                yield facts.Refused(code, error.message or code)
+
+    # --- errors ---
+
+    def _error(self, event: wire.Received) -> Facts:
+        fault = event.error or wire.Fault()
+        mine = fault.event_id or ""
+        is_update = bool(mine) and mine == self._p.update_id
+        is_create = bool(mine) and mine == self._p.create_id
+        self._p.counters[f"error_{fault.code or fault.type or 'unknown'}"[:48]] += 1
+        # Some servers do not name the event they complain about: while configuring it can only be the update.
+        configuring = self._p.stage is Stage.CONFIGURING and not mine
+        chosen = policy.of(fault, is_update=is_update or configuring, is_create=is_create)
+        yield from self._carry_out(chosen, fault)
+
+    def _carry_out(self, chosen: Policy, fault: wire.Fault) -> Facts:
+        code, message = fault.code or fault.type or "error", fault.message or "the server gave no reason"
+        match chosen:
+            case Policy.FATAL:
+                yield facts.Refused(code, message)
+            case Policy.RECONNECT:
+                yield facts.Broken(code, message)
+            case Policy.CONFIGURE:
+                yield from self._configure_again(code, message)
+            case Policy.REQUEUE:
+                self._p.create_id = ""
+                self._p.wanted = True
+                self._p.blocked = self._p.responses.active is None
+            case Policy.RESPONSE:
+                self._p.create_id = ""
+                yield ev.ResponseRefused(code)
+            case Policy.TURN if self._p.wishes.turn_detection == "local" or not self._p.server_vad_applied:
+                self._p.uplink.answered()
+                yield ev.TurnRejected()
+            case _:
+                pass
+
+    def _configure_again(self, code: str, message: str) -> Facts:
+        """A rejected update applies nothing: ask for the core only, then give up, never go on silently."""
+        if self._p.reduced:
+            yield facts.Refused(code, f"the server refuses our session settings: {message}")
+            return
+        self._p.reduced = True
+        self._p.configure()

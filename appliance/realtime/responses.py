@@ -1,0 +1,142 @@
+"""The responses that are alive, their items, and what must be repaired when one is interrupted.
+
+Responsible for: which response a delta belongs to, which may sound, how much audio each item brought, and the
+truncations and deletions of an interruption. Not for: asking for responses (``protocol``).
+Source: realtime-api reference §8 (barge-in).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+BYTES_PER_MS = 48  # 24 kHz mono s16le
+FORGOTTEN = 64
+ROUNDING_MS = 0.5  # a card's frames do not divide evenly into milliseconds
+
+
+@dataclass(slots=True)
+class AudioItem:
+    """One item of a response as far as its audio matters."""
+
+    received: int = 0  # bytes
+    ended: bool = False  # the server sent all of it
+
+    @property
+    def received_ms(self) -> int:
+        """Whole milliseconds received."""
+        return self.received // BYTES_PER_MS
+
+
+@dataclass(slots=True)
+class Response:
+    """One response in flight or sounding."""
+
+    id: str
+    announced: bool = False
+    admitted: bool = False
+    finished: bool = False
+    items: dict[str, AudioItem] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Truncate:
+    """The server is to forget what of ``item_id`` was not heard."""
+
+    item_id: str
+    audio_end_ms: int
+    fraction: float  # of what was received
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """The server is to forget ``item_id``: nothing of it was heard."""
+
+    item_id: str
+
+
+class Responses:
+    """The book of responses. One thread (the event loop)."""
+
+    def __init__(self) -> None:
+        self._alive: dict[str, Response] = {}
+        self._dead: OrderedDict[str, None] = OrderedDict()
+        self._silenced: list[dict[str, AudioItem]] = []
+
+    @property
+    def active(self) -> Response | None:
+        """The response that the server is generating."""
+        return next((r for r in self._alive.values() if not r.finished), None)
+
+    def is_dead(self, response_id: str) -> bool:
+        """Say whether ``response_id`` is over and out: its late events are dropped."""
+        return response_id in self._dead
+
+    def get(self, response_id: str) -> Response | None:
+        """Find a living response."""
+        return self._alive.get(response_id)
+
+    def announce(self, response_id: str) -> Response:
+        """Enter a response."""
+        return self._alive.setdefault(response_id, Response(response_id))
+
+    def admit(self, response_id: str) -> None:
+        """Let a response sound; audio of every other one is dropped."""
+        if (response := self._alive.get(response_id)) is not None:
+            response.admitted = True
+
+    def finish(self, response_id: str) -> None:
+        """Note that the server is done with a response; one that may sound stays until it has."""
+        response = self._alive.get(response_id)
+        if response is None:
+            return
+        response.finished = True
+        for item in response.items.values():
+            item.ended = True
+        if not response.admitted:
+            self._bury(response_id)
+
+    def played(self) -> None:
+        """Everything that was to sound has sounded: finished responses are over."""
+        for response in [r for r in self._alive.values() if r.finished]:
+            self._bury(response.id)
+
+    def reset(self) -> None:
+        """The session is gone, and every response with it."""
+        self._silenced.clear()
+        for response_id in list(self._alive):
+            self._bury(response_id)
+
+    def silence(self) -> None:
+        """Let nothing more through; what was let through waits for :meth:`repairs`."""
+        for response in [r for r in self._alive.values() if r.admitted]:
+            response.admitted = False
+            self._silenced.append(dict(response.items))
+            if response.finished:
+                self._bury(response.id)
+
+    def repairs(self, heard_ms: Mapping[str, float]) -> list[Truncate | Delete]:
+        """Say how silenced items are to be repaired, given what was heard of each in milliseconds."""
+        silenced, self._silenced = self._silenced, []
+        return [
+            repair
+            for items in silenced
+            for item_id, item in items.items()
+            for repair in _repair(item_id, item, heard_ms.get(item_id, 0.0))
+        ]
+
+    def _bury(self, response_id: str) -> None:
+        self._alive.pop(response_id, None)
+        self._dead[response_id] = None
+        while len(self._dead) > FORGOTTEN:
+            self._dead.popitem(last=False)
+
+
+def _repair(item_id: str, item: AudioItem, heard_ms: float) -> list[Truncate | Delete]:
+    end_ms = min(int(heard_ms + ROUNDING_MS), item.received_ms)
+    if end_ms <= 0:
+        return [Delete(item_id)]  # truncating at 0 fails
+    if item.ended and end_ms >= item.received_ms:
+        return []
+    return [Truncate(item_id, end_ms, end_ms / max(1, item.received_ms))]

@@ -1,0 +1,41 @@
+"""The transport seam: what the daemon needs of any way to reach a Realtime session.
+
+Responsible for: the interface and the values that cross it. WebSocket is the first transport; WebRTC and SIP
+fit behind the same few calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol as Interface
+
+from appliance.errors import Secret
+from appliance.realtime.facts import Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A short-lived credential and where to use it."""
+
+    url: str
+    model: str
+    secret: Secret
+
+
+Mint = Callable[[], Awaitable[Ticket]]
+OnFact = Callable[[Fact], None]
+OnSent = Callable[[float, float], None]  # captured_at, sent_at: of a frame of microphone audio
+
+
+class Session(Interface):
+    """A way to reach the model. All calls on the event loop, none blocks."""
+
+    def open(self) -> None:
+        """Begin to open a session, after the back-off of earlier failures."""
+
+    def close(self) -> None:
+        """Close the session quietly: no fact is reported."""
+
+    def flush(self) -> None:
+        """Send what the protocol has to send."""

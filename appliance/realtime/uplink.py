@@ -1,0 +1,173 @@
+"""The person's turns on their way to the server: kept until they are answered, sent in order.
+
+Responsible for: holding microphone audio while there is no session (at most 30 s), and holding a turn until its
+answer is complete, so that a new session can be given it again. Not for: encoding or sockets (``protocol``,
+``websocket``). Audio is 24 kHz mono s16le.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+BYTES_PER_MS = 48
+KEPT_BYTES = 30_000 * BYTES_PER_MS
+SHORTEST_BYTES = 100 * BYTES_PER_MS  # the server refuses to commit less
+LONGEST_APPEND_BYTES = 100 * BYTES_PER_MS
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn of the person. ``sent`` counts bytes given to the present session."""
+
+    chunks: deque[bytes] = field(default_factory=deque)
+    times: deque[float] = field(default_factory=deque)
+    unsent: int = 0  # index of the first chunk not sent
+    size: int = 0  # bytes held
+    total: int = 0  # bytes ever captured
+    ending: bool = False  # the person is done; the last audio is still on its way from the microphone
+    complete: bool = False
+    committed: bool = False  # the present session was told, or decided by itself
+    item_id: str = ""  # the item that the server made of it
+
+
+class Uplink:
+    """The queue of turns. One thread (the event loop)."""
+
+    def __init__(self) -> None:
+        self._turns: deque[Turn] = deque()
+        self.dropped_bytes = 0
+
+    @property
+    def current(self) -> Turn | None:
+        """The turn that is being spoken, if any."""
+        last = self._turns[-1] if self._turns else None
+        return last if last is not None and not last.complete else None
+
+    @property
+    def ending(self) -> bool:
+        """True while a finished turn is not wholly committed: no response may be asked for yet."""
+        return any((t.ending or t.complete) and not t.committed for t in self._turns)
+
+    def begin(self) -> None:
+        """Begin a turn; an unfinished one is given up."""
+        self.clear()
+        self._turns.append(Turn())
+
+    def clear(self) -> bool:
+        """Give up the unfinished turn; returns whether the server has audio of it."""
+        turn = self.current
+        if turn is None:
+            return False
+        self._turns.pop()
+        return turn.unsent > 0
+
+    def append(self, pcm: bytes, captured_at: float) -> None:
+        """Add microphone audio of the current turn; without one, or beyond 30 s held, audio is dropped and counted."""
+        turn = self.current
+        if turn is None:
+            self.dropped_bytes += len(pcm)
+            return
+        turn.chunks.append(pcm)
+        turn.times.append(captured_at)
+        turn.size += len(pcm)
+        turn.total += len(pcm)
+        self._bound()
+
+    def _bound(self) -> None:
+        """Keep at most 30 s in all, giving up the oldest audio first."""
+        while sum(t.size for t in self._turns) > KEPT_BYTES:
+            oldest = next(t for t in self._turns if t.chunks)
+            lost = oldest.chunks.popleft()
+            oldest.times.popleft()
+            oldest.size -= len(lost)
+            if oldest.unsent:
+                oldest.unsent -= 1
+            else:
+                self.dropped_bytes += len(lost)
+
+    def end(self) -> None:
+        """Mark that the person is done; :meth:`complete` follows with the last audio."""
+        if self.current is not None:
+            self.current.ending = True
+
+    def complete(self) -> bool:
+        """Close the ending turn; returns ``False`` when it was too short and is thrown away."""
+        turn = self.current
+        if turn is None or not turn.ending:
+            return True
+        if turn.total < SHORTEST_BYTES:
+            self._turns.pop()
+            return False
+        turn.complete = True
+        return True
+
+    def next_append(self) -> tuple[bytes, float] | None:
+        """Take the next audio to send, at most 100 ms joined, with the capture time of its oldest sample."""
+        for turn in self._turns:
+            if turn.unsent < len(turn.chunks):
+                return self._join(turn)
+            if not turn.committed:
+                return None  # a commit or more audio comes first
+        return None
+
+    def _join(self, turn: Turn) -> tuple[bytes, float]:
+        taken: list[bytes] = []
+        first, size = turn.unsent, 0
+        while turn.unsent < len(turn.chunks):
+            chunk = turn.chunks[turn.unsent]
+            if taken and size + len(chunk) > LONGEST_APPEND_BYTES:
+                break
+            taken.append(chunk)
+            size += len(chunk)
+            turn.unsent += 1
+        return (taken[0] if len(taken) == 1 else b"".join(taken)), turn.times[first]
+
+    def next_commit(self) -> bool:
+        """Say whether a turn is to be committed now, and mark it so."""
+        for turn in self._turns:
+            if turn.committed:
+                continue
+            if turn.complete and turn.unsent == len(turn.chunks):
+                turn.committed = True
+                return True
+            return False
+        return False
+
+    def acknowledge(self, item_id: str) -> bool:
+        """The server made an item of a turn; returns whether it was one that we committed."""
+        for turn in self._turns:
+            if turn.committed and not turn.item_id:
+                turn.item_id = item_id or "?"
+                return True
+        return False
+
+    def told_item_ids(self) -> list[str]:
+        """List the items that earlier sessions made of turns which are still kept."""
+        return [turn.item_id for turn in self._turns if turn.item_id]
+
+    def server_committed(self, item_id: str) -> None:
+        """The server ended a turn by itself: what it got is a turn, what comes next is another."""
+        turn = self.current
+        if turn is None or turn.ending or not turn.unsent:
+            return
+        self._turns.pop()
+        done, rest = Turn(complete=True, committed=True, item_id=item_id), Turn()
+        for index, (chunk, time) in enumerate(zip(turn.chunks, turn.times, strict=True)):
+            part = done if index < turn.unsent else rest
+            part.chunks.append(chunk)
+            part.times.append(time)
+            part.size += len(chunk)
+            part.total += len(chunk)
+        done.unsent = len(done.chunks)
+        self._turns += [done, rest]
+
+    def answered(self) -> None:
+        """Forget the committed turns: they have their answer."""
+        self._turns = deque(t for t in self._turns if not t.committed)
+
+    def reopened(self) -> bool:
+        """Give every kept turn to a new session from its start; returns whether finished ones are among them."""
+        for turn in self._turns:
+            turn.unsent, turn.committed = 0, False
+        return any(t.complete or t.ending for t in self._turns)

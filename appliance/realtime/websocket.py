@@ -1,0 +1,261 @@
+"""The WebSocket transport of a Realtime session.
+
+Responsible for: opening (mint, dial, greet) with back-off, the reading and the writing task, and turning every
+way a socket can end into one conversation event. Not for: what is said on it (``protocol``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidStatus,
+    InvalidURI,
+)
+
+from appliance.conversation.events import LinkLost, LinkRefused, SessionExpiring
+from appliance.errors import ApplianceError, ProvisioningError
+from appliance.errors import LinkLost as LinkLostError
+from appliance.errors import LinkRefused as LinkRefusedError
+from appliance.realtime import policy
+from appliance.realtime.facts import Broken, Configured, Refused
+from appliance.realtime.protocol import Protocol
+from appliance.realtime.session import Mint, OnFact, OnSent, Ticket
+
+log = logging.getLogger(__name__)
+Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How patient the transport is."""
+
+    open_s: float = 10.0
+    ping_interval_s: float = 20.0
+    ping_timeout_s: float = 30.0
+    backoff_first_s: float = 0.5
+    backoff_last_s: float = 8.0
+    expiring_s: float = 50 * 60
+    close_s: float = 1.0
+
+
+class WebSocketSession:
+    """A Realtime session over a WebSocket. All calls on the event loop, none blocks.
+
+    ``last_error`` holds the latest failure in words for the status.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        mint: Mint,
+        on_fact: OnFact,
+        on_sent: OnSent,
+        spawn: Spawn,
+        timing: Timing,
+        rng: random.Random,
+    ) -> None:
+        self._protocol = protocol
+        self._mint = mint
+        self._on_fact = on_fact
+        self._on_sent = on_sent
+        self._spawn = spawn  # of a task group: a bug in here must not go unnoticed
+        self._timing = timing
+        self._rng = rng
+        self._failures = 0
+        self._retry_after_s = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._closing: set[asyncio.Task[None]] = set()
+        self.last_error = ""
+
+    def open(self) -> None:
+        """Begin to open a session, after the back-off of earlier failures. Ends in exactly one event."""
+        self.close()
+        self._task = self._spawn(self._live())
+
+    def close(self) -> None:
+        """Close the session quietly: no event is reported."""
+        task, self._task = self._task, None
+        if task is not None and not task.done():
+            self._protocol.disconnected()
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+            task.cancel()
+
+    async def finish(self) -> None:
+        """Close and wait until the socket is closed, a moment at most."""
+        self.close()
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=self._timing.close_s)
+
+    def flush(self) -> None:
+        """Send what the protocol has to send."""
+        self._wake.set()
+
+    async def _live(self) -> None:
+        try:
+            await self._wait_out()
+            await self._converse(await self._dial())
+        except LinkRefusedError as error:
+            self._end(error)
+            self._on_fact(LinkRefused(error.code))
+        except LinkLostError as error:
+            self._failures += 1
+            self._end(error)
+            self._on_fact(LinkLost(was_up=isinstance(error, _Lost)))
+
+    def _end(self, error: ApplianceError) -> None:
+        self._protocol.disconnected()
+        self.last_error = str(error)
+        log.warning("link: %s", error)
+
+    async def _wait_out(self) -> None:
+        """Wait before another attempt: full jitter below an exponential ceiling, or what the server asked for."""
+        if self._failures == 0:
+            return
+        ceiling = min(self._timing.backoff_last_s, self._timing.backoff_first_s * 2 ** (self._failures - 1))
+        await asyncio.sleep(max(self._retry_after_s, self._rng.uniform(0, ceiling)))
+        self._retry_after_s = 0.0
+
+    async def _dial(self) -> ClientConnection:
+        """Mint a credential and open the socket; a refused credential is minted again once."""
+        for attempt in (1, 2):
+            ticket = await self._ticket()
+            try:
+                return await self._connect(ticket)
+            except InvalidStatus as error:
+                status = error.response.status_code
+                if status in (401, 403) and attempt == 1:
+                    continue
+                raise self._refusal(status) from None
+        raise AssertionError("unreachable: the second attempt returns or raises")
+
+    async def _ticket(self) -> Ticket:
+        try:
+            return await self._mint()
+        except ProvisioningError as error:
+            if error.retry:
+                self._retry_after_s = min(error.retry_after_s or 0.0, 60.0)
+                raise LinkLostError(error.message, hint=error.hint, code=error.code) from error
+            raise LinkRefusedError(error.message, hint=error.hint, code=error.code) from error
+
+    async def _connect(self, ticket: Ticket) -> ClientConnection:
+        separator = "&" if "?" in ticket.url else "?"
+        url = f"{ticket.url}{separator}model={ticket.model}" if ticket.model else ticket.url
+        timing = self._timing
+        try:
+            connection = await connect(
+                url,
+                additional_headers={"Authorization": f"Bearer {ticket.secret}"},
+                user_agent_header="voice-appliance",
+                open_timeout=timing.open_s,
+                close_timeout=timing.close_s,
+                ping_interval=timing.ping_interval_s,
+                ping_timeout=timing.ping_timeout_s,
+                max_size=None,
+                compression=None,
+            )
+        except InvalidStatus:
+            raise
+        except InvalidURI:
+            raise LinkRefusedError("the service named an address that is no WebSocket URL", code="bad_url") from None
+        except (InvalidHandshake, InvalidMessage) as error:
+            hint = "something between us answers in its place, such as a login page of the network"
+            raise LinkLostError(f"no WebSocket at the service: {type(error).__name__}", hint=hint) from None
+        except TimeoutError:
+            raise LinkLostError(f"the service did not answer within {timing.open_s:g} s") from None
+        except ssl.SSLCertVerificationError as error:
+            hint = "if it is 'not yet valid', the clock of this device is not set yet"
+            raise LinkLostError(f"certificate refused: {error.verify_message}", hint=hint) from None
+        except OSError as error:
+            raise LinkLostError(
+                f"cannot reach the service: {error.strerror or error}", hint="is the network up?"
+            ) from None
+        self._protocol.connected(ticket.model)
+        return connection
+
+    def _refusal(self, status: int) -> ApplianceError:
+        if status in (401, 403):
+            return LinkRefusedError(
+                f"the service refuses the session credential (HTTP {status})",
+                hint="check the key and the model access in the provisioning service",
+                code="invalid_api_key",
+            )
+        if status == 404:
+            return LinkRefusedError(
+                "the model is not available (HTTP 404)", hint="choose another", code="model_not_found"
+            )
+        if status == 429:
+            self._retry_after_s = 2.0
+        return LinkLostError(f"the service answered HTTP {status}")
+
+    async def _converse(self, connection: ClientConnection) -> NoReturn:
+        """Read and write until the socket ends; raises what ended it."""
+        up = False
+        writer = self._spawn(self._write(connection))
+        expiry = asyncio.get_running_loop().call_later(
+            self._timing.expiring_s, lambda: self._on_fact(SessionExpiring())
+        )
+        greeted = asyncio.get_running_loop().call_later(self._timing.open_s, self._give_up, connection)
+        try:
+            async for frame in connection:
+                for fact in self._protocol.receive(frame):
+                    if isinstance(fact, Configured):
+                        up, self._failures, self.last_error = True, 0, ""
+                        greeted.cancel()
+                    elif isinstance(fact, Refused):
+                        raise LinkRefusedError(fact.message, hint=policy.hint(fact.code), code=fact.code)
+                    elif isinstance(fact, Broken):
+                        raise _lost(up, fact.message, fact.code)
+                    self._on_fact(fact)
+                self._wake.set()
+        except ConnectionClosed:
+            pass
+        finally:
+            expiry.cancel()
+            greeted.cancel()
+            writer.cancel()
+            await connection.close()
+        raise self._closed(connection, up)
+
+    def _give_up(self, connection: ClientConnection) -> None:
+        connection.transport.abort()
+
+    def _closed(self, connection: ClientConnection, up: bool) -> ApplianceError:
+        code, reason = connection.close_code, connection.close_reason or ""
+        if code in policy.FATAL_CLOSES:
+            name = policy.FATAL_CLOSES[code]
+            return LinkRefusedError(f"the server closed with {code} {reason}", hint=policy.hint(name), code=name)
+        return _lost(up, f"the session ended ({code or 'no close'} {reason})".replace(" )", ")"), str(code))
+
+    async def _write(self, connection: ClientConnection) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while (frame := self._protocol.next_frame()) is not None:
+                    await connection.send(frame.text)
+                    if frame.captured_at is not None:
+                        self._on_sent(frame.captured_at, loop.time())
+        except ConnectionClosed:
+            pass  # the reader reports how it ended
+
+
+class _Lost(LinkLostError):
+    """A session that had been up was lost."""
+
+
+def _lost(up: bool, message: str, code: str) -> LinkLostError:
+    return (_Lost if up else LinkLostError)(message, code=code)

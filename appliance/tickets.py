@@ -1,0 +1,111 @@
+"""Session credentials for the daemon: identity and enrolment on one side, tickets for the session on the other.
+
+Responsible for: enrolling at first need when the owner gave an enrolment token, and minting. Not for: the
+protocol of either (``credentials``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from pathlib import Path
+
+from appliance import __version__
+from appliance.config import Config
+from appliance.credentials import enrolment
+from appliance.credentials.enrolment import Enrolment
+from appliance.credentials.http import HttpClient
+from appliance.credentials.identity import Identity
+from appliance.credentials.mint import Minter
+from appliance.errors import ConfigError, ProvisioningError, Secret
+from appliance.realtime.session import Ticket
+
+log = logging.getLogger(__name__)
+CREDENTIAL = "enrolment-token"  # the name under which systemd's LoadCredential= passes it
+
+
+class Tickets:
+    """Mints session credentials. One thread (the event loop)."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._directory = Path(config.state.directory)
+        self._client = HttpClient()
+        self.identity = Identity.load_or_create(self._directory)
+        self._minter: Minter | None = None
+        self._enrolment: Enrolment | None = None
+
+    async def mint(self) -> Ticket:
+        """Mint a credential for one session.
+
+        Raises:
+            ProvisioningError: not enrolled, refused, or the service cannot be reached.
+        """
+        config = self._config.provisioning
+        minter = self._minter or await self._begin()
+        try:
+            grant = await minter.mint("websocket", config.profile)
+        except ProvisioningError as error:
+            if error.code != "invalid_token":
+                raise
+            # Enrolled once and no longer: with a token from the owner we may do it again, else say so.
+            self._minter = None
+            if enrolment_token(self._config) is None:
+                raise
+            minter = await self._begin(again=True)
+            grant = await minter.mint("websocket", config.profile)
+        return Ticket(grant.url, grant.model or self._config.realtime.model, grant.value)
+
+    async def _begin(self, *, again: bool = False) -> Minter:
+        known = None if again else enrolment.load(self._directory)
+        if known is not None and known.issuer != self._config.provisioning.url.rstrip("/"):
+            known = None  # the owner moved this device to another service
+        self._enrolment = known or await self.enrol(enrolment_token(self._config))
+        self._minter = Minter(self._enrolment, self.identity, client=self._client, now=time.time)
+        return self._minter
+
+    async def enrol(self, token: Secret | None) -> Enrolment:
+        """Enrol at the configured service.
+
+        Raises:
+            ProvisioningError: no service or no token given, refused, or out of reach.
+        """
+        if not self._config.provisioning.url:
+            raise ProvisioningError(
+                "no provisioning service is configured", hint="set [provisioning] url", code="no_provisioning"
+            )
+        done = await enrolment.enrol(
+            self._config.provisioning.url,
+            self.identity,
+            directory=self._directory,
+            token=token,
+            name=os.uname().nodename,
+            hardware=self._config.board,
+            software=__version__,
+            client=self._client,
+            now=time.time,
+            sleep=asyncio.sleep,
+        )
+        log.info("enrolled at %s as %s", done.issuer, done.device_id)
+        return done
+
+
+def enrolment_token(config: Config) -> Secret | None:
+    """Read the enrolment token, from systemd's credentials or the configured file; ``None``: there is none.
+
+    Raises:
+        ConfigError: the configured file cannot be read.
+    """
+    passed = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / CREDENTIAL
+    named = config.provisioning.enrolment_token_file
+    path = Path(named) if named else passed
+    try:
+        return Secret(path.read_text().strip()) or None
+    except OSError as error:
+        if not named:
+            return None
+        raise ConfigError(
+            f"provisioning.enrolment_token_file = {named!r}: {error.strerror}", hint="make the file readable"
+        ) from error

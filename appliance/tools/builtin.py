@@ -1,0 +1,110 @@
+"""The tools that every device has: timers and volume.
+
+Responsible for: these tools. Not for: how a timer rings or how loud a percent is (callbacks of the daemon).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from appliance.errors import ToolError
+from appliance.tools.toolbox import Arguments, Tool
+
+LONGEST_TIMER_S = 86_400
+MOST_TIMERS = 16
+
+
+@dataclass(slots=True)
+class Running:
+    """A timer that runs."""
+
+    label: str
+    rings_at: float  # loop time, s
+    handle: asyncio.TimerHandle
+
+
+class Timers:
+    """Kitchen timers. One thread (the event loop); they do not survive a restart."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[str], None]) -> None:
+        self._loop, self._ring = loop, ring
+        self._running: dict[int, Running] = {}
+        self._count = 0
+
+    async def set(self, arguments: Arguments) -> Arguments:
+        """Start a timer.
+
+        Raises:
+            ToolError: no sensible duration, or too many timers.
+        """
+        seconds = arguments.get("seconds")
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 1 <= seconds <= LONGEST_TIMER_S:
+            raise ToolError(f"seconds must be a number from 1 to {LONGEST_TIMER_S}")
+        if len(self._running) >= MOST_TIMERS:
+            raise ToolError(f"{MOST_TIMERS} timers run already")
+        self._count += 1
+        number, label = self._count, str(arguments.get("label") or "timer")[:64]
+        handle = self._loop.call_later(float(seconds), self._expired, number)
+        self._running[number] = Running(label, self._loop.time() + float(seconds), handle)
+        return {"ok": True, "label": label, "seconds": seconds}
+
+    async def list(self, _: Arguments) -> Arguments:
+        """Tell which timers run."""
+        now = self._loop.time()
+        timers = [{"label": t.label, "seconds_left": round(t.rings_at - now)} for t in self._running.values()]
+        return {"timers": timers}
+
+    async def cancel(self, arguments: Arguments) -> Arguments:
+        """Cancel the timers of a label, or all."""
+        label = arguments.get("label")
+        gone = [n for n, t in self._running.items() if not label or t.label.lower() == str(label).lower()]
+        for number in gone:
+            self._running.pop(number).handle.cancel()
+        return {"cancelled": len(gone)}
+
+    def _expired(self, number: int) -> None:
+        self._ring(self._running.pop(number).label)
+
+    def close(self) -> None:
+        """Forget all timers."""
+        for timer in self._running.values():
+            timer.handle.cancel()
+        self._running.clear()
+
+
+def timer_tools(timers: Timers) -> list[Tool]:
+    """Declare the timer tools."""
+    label = {"type": "string", "description": "what the timer is for"}
+    seconds = {"type": "integer", "minimum": 1, "maximum": LONGEST_TIMER_S}
+    return [
+        Tool(
+            "set_timer",
+            "Start a timer on this device; it rings when it ends.",
+            {"type": "object", "properties": {"seconds": seconds, "label": label}, "required": ["seconds"]},
+            timers.set,
+        ),
+        Tool("list_timers", "List the running timers.", {"type": "object", "properties": {}}, timers.list),
+        Tool(
+            "cancel_timers",
+            "Cancel the timers with a label, or all of them without one.",
+            {"type": "object", "properties": {"label": label}},
+            timers.cancel,
+        ),
+    ]
+
+
+def volume_tool(set_volume: Callable[[int], None]) -> Tool:
+    """Declare the volume tool."""
+
+    async def run(arguments: Arguments) -> Arguments:
+        percent = arguments.get("percent")
+        if isinstance(percent, bool) or not isinstance(percent, int) or not 0 <= percent <= 100:
+            raise ToolError("percent must be a whole number from 0 to 100")
+        set_volume(percent)
+        return {"ok": True, "percent": percent}
+
+    percent = {"type": "integer", "minimum": 0, "maximum": 100}
+    schema = {"type": "object", "properties": {"percent": percent}, "required": ["percent"]}
+    return Tool("set_volume", "Set the loudspeaker's volume in percent.", schema, run)

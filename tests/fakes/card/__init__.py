@@ -1,0 +1,6 @@
+"""A sound card without hardware: a real ALSA PCM whose microphone and loudspeaker are a file."""
+
+from tests.fakes.card.library import CardBuildError
+from tests.fakes.card.vcard import Event, Kind, Stream, VirtualCard
+
+__all__ = ["CardBuildError", "Event", "Kind", "Stream", "VirtualCard"]
