@@ -1,0 +1,229 @@
+"""A Realtime server that does as it is told: a real WebSocket on loopback, scripted replies, a full record.
+
+It speaks the GA protocol as far as a client can tell, and its knobs are the ways in which a server or a
+downlink can be slow, bursty or silent. It listens to nothing: what is said to it is kept for the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+Event = dict[str, Any]
+
+
+@dataclass
+class Script:
+    """How the server behaves. Audio is 24 kHz mono s16le; times in seconds."""
+
+    reply: bytes = b""
+    delta_ms: int = 100
+    pace: float = 0.0  # seconds between deltas per second of audio: 0 as fast as possible, 1 real time
+    gaps: tuple[float, ...] = ()  # extra waits before deltas, cycled
+    think_s: float = 0.0
+    open_delay_s: float = 0.0
+    refuse_status: int = 0  # HTTP status at the upgrade
+    words: str = "This is the answer."
+    calls: list[Event] = field(default_factory=list)  # function calls of the first response
+    announce: bool = True  # send response.created
+    finish: bool = True  # send response.done
+    silent: bool = False  # answer response.create with nothing
+    server_vad: bool = False  # end a turn by itself after ``vad_after_ms`` of audio
+    vad_after_ms: int = 1500
+    errors: dict[str, Event] = field(default_factory=dict)  # error body by client event type, sent once each
+
+
+@dataclass
+class Heard:
+    """One event of the client, with its time of arrival (monotonic s)."""
+
+    at: float
+    event: Event
+
+
+class RealtimeServer:
+    """Use as ``async with``; ``url`` is the address to connect to."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script or Script()
+        self.heard: list[Heard] = []
+        self.audio: list[tuple[float, bytes]] = []  # microphone audio with its time of arrival
+        self.connections: list[ServerConnection] = []
+        self.sent_first_delta_at: list[float] = []
+        self.responses = 0
+        self._server: Server | None = None
+        self._speaking: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> RealtimeServer:
+        self._server = await serve(
+            self._serve, "127.0.0.1", 0, process_request=self._upgrade, max_size=None, compression=None
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        await self._server.wait_closed()
+
+    @property
+    def url(self) -> str:
+        assert self._server is not None
+        port = next(iter(self._server.sockets)).getsockname()[1]
+        return f"ws://127.0.0.1:{port}/v1/realtime"
+
+    @property
+    def pcm(self) -> bytes:
+        """All microphone audio received."""
+        return b"".join(chunk for _, chunk in self.audio)
+
+    def kinds(self) -> list[str]:
+        """Types of the events received, appends folded into one."""
+        found: list[str] = []
+        for heard in self.heard:
+            kind = str(heard.event.get("type"))
+            if kind != "input_audio_buffer.append" or found[-1:] != [kind]:
+                found.append(kind)
+        return found
+
+    def of(self, kind: str) -> list[Event]:
+        """Events of one type."""
+        return [h.event for h in self.heard if h.event.get("type") == kind]
+
+    async def until(self, kind: str, count: int = 1, timeout_s: float = 10.0) -> Event:
+        """Wait for the ``count``-th event of a type."""
+        async with asyncio.timeout(timeout_s):
+            while len(self.of(kind)) < count:
+                await asyncio.sleep(0.005)
+        return self.of(kind)[count - 1]
+
+    async def say(self, event: Event) -> None:
+        """Send an event to the newest client."""
+        await self.connections[-1].send(json.dumps({"event_id": f"ev_{time.monotonic_ns()}", **event}))
+
+    async def hang_up(self, code: int = 1006, reason: str = "") -> None:
+        """End the newest connection; 1006 without a word."""
+        if code == 1006:
+            self.connections[-1].transport.abort()
+        else:
+            await self.connections[-1].close(code, reason)
+
+    # --- the server's life ---
+
+    async def _upgrade(self, _: ServerConnection, request: Request) -> Response | None:
+        if self.script.open_delay_s:
+            await asyncio.sleep(self.script.open_delay_s)
+        if self.script.refuse_status or "authorization" not in request.headers:
+            status = self.script.refuse_status or 401
+            return Response(status, "refused", Headers(), b"{}")
+        return None
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        self.connections.append(connection)
+        await self.say({"type": "session.created", "session": {"id": "sess_1"}})
+        with contextlib.suppress(ConnectionClosed):
+            async for frame in connection:
+                await self._take(json.loads(frame))
+        if self._speaking is not None and self.connections[-1] is connection:
+            self._speaking.cancel()
+
+    async def _take(self, event: Event) -> None:
+        self.heard.append(Heard(time.monotonic(), event))
+        kind = event["type"]
+        if (body := self.script.errors.pop(kind, None)) is not None:
+            await self.say({"type": "error", "error": {"event_id": event.get("event_id"), **body}})
+            return
+        match kind:
+            case "session.update":
+                await self.say({"type": "session.updated", "session": event["session"]})
+            case "input_audio_buffer.append":
+                await self._append(base64.b64decode(event["audio"]))
+            case "input_audio_buffer.commit":
+                await self._committed()
+            case "input_audio_buffer.clear":
+                await self.say({"type": "input_audio_buffer.cleared"})
+            case "conversation.item.create":
+                await self.say({"type": "conversation.item.added", "item": event["item"]})
+            case "response.create":
+                self._answer()
+            case "response.cancel":
+                await self._cancelled()
+
+    async def _append(self, pcm: bytes) -> None:
+        self.audio.append((time.monotonic(), pcm))
+        if self.script.server_vad and len(self.pcm) >= self.script.vad_after_ms * 48:
+            self.script.server_vad = False
+            await self.say({"type": "input_audio_buffer.speech_started", "audio_start_ms": 0, "item_id": "item_v"})
+            await self.say({"type": "input_audio_buffer.speech_stopped", "audio_end_ms": 1, "item_id": "item_v"})
+            await self._committed()
+            self._answer()
+
+    async def _committed(self) -> None:
+        item_id = f"item_user_{len(self.heard)}"
+        await self.say({"type": "input_audio_buffer.committed", "item_id": item_id, "previous_item_id": None})
+
+    def _answer(self) -> None:
+        if not self.script.silent:
+            self.responses += 1
+            self._speaking = asyncio.get_running_loop().create_task(self._speak(f"resp_{self.responses}"))
+
+    async def _speak(self, response_id: str) -> None:
+        script, item_id = self.script, f"item_{response_id}"
+        await asyncio.sleep(script.think_s)
+        if script.announce:
+            await self.say({"type": "response.created", "response": {"id": response_id, "status": "in_progress"}})
+        calls, script.calls = script.calls, []
+        if calls:
+            for call in calls:
+                item = {"type": "function_call", "id": f"item_{call['call_id']}", "status": "completed", **call}
+                await self.say({"type": "response.output_item.done", "response_id": response_id, "item": item})
+        else:
+            await self._stream(response_id, item_id)
+        if script.finish:
+            await self._done(response_id, "completed")
+
+    async def _stream(self, response_id: str, item_id: str) -> None:
+        script, base = self.script, {"response_id": response_id, "item_id": item_id, "content_index": 0}
+        item = {"id": item_id, "type": "message", "role": "assistant"}
+        await self.say({"type": "response.output_item.added", "response_id": response_id, "item": item})
+        await self.say({"type": "response.output_audio_transcript.delta", "delta": script.words, **base})
+        size, began = script.delta_ms * 48, time.monotonic()
+        for index, at in enumerate(range(0, len(script.reply), size)):
+            due = began + script.pace * at / 48_000
+            due += sum(script.gaps[k % len(script.gaps)] for k in range(index + 1)) if script.gaps else 0.0
+            if (wait := due - time.monotonic()) > 0:
+                await asyncio.sleep(wait)
+            if index == 0:
+                self.sent_first_delta_at.append(time.monotonic())
+            delta = base64.b64encode(script.reply[at : at + size]).decode()
+            await self.say({"type": "response.output_audio.delta", "delta": delta, **base})
+        await self.say({"type": "response.output_audio.done", **base})
+
+    async def _done(self, response_id: str, status: str) -> None:
+        usage = {
+            "total_tokens": 30,
+            "input_tokens": 20,
+            "output_tokens": 10,
+            "input_token_details": {"audio_tokens": 15, "text_tokens": 5, "cached_tokens": 0},
+            "output_token_details": {"audio_tokens": 8, "text_tokens": 2},
+        }
+        response = {"id": response_id, "status": status, "output": [], "usage": usage}
+        await self.say({"type": "response.done", "response": response})
+
+    async def _cancelled(self) -> None:
+        task, self._speaking = self._speaking, None
+        if task is None or task.done():
+            body = {"type": "invalid_request_error", "code": "response_cancel_not_active", "message": "none active"}
+            await self.say({"type": "error", "error": body})
+            return
+        task.cancel()
+        await self._done(f"resp_{self.responses}", "cancelled")
