@@ -1,0 +1,163 @@
+"""A small HTTP/1.1 client: asyncio streams and h11, bounded in time and size, cancellable at any await.
+
+Responsible for: one exchange, and failures in words a user understands. Not for: signatures, redirects (refused by
+the caller as a wrong answer), proxies, cookies. Certificates are always verified against the system's roots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+from urllib.parse import SplitResult, urlsplit
+
+import h11
+import msgspec
+
+from appliance.credentials import reach
+
+
+class Response(msgspec.Struct, frozen=True):
+    """Status, headers (names in lower case) and the whole body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class HttpClient:
+    """Settings of the exchanges and the TLS context, which is made at the first https request (tens of ms on a Pi)."""
+
+    def __init__(
+        self, *, timeout_s: float = 10.0, body_at_most: int = 65_536, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.timeout_s = timeout_s
+        self.body_at_most = body_at_most
+        self._tls = tls
+
+    def connect(self, url: str) -> Connection:
+        """Exchanges with the host of ``url``, over one connection while the server keeps it open.
+
+        Raises:
+            ProvisioningError: ``bad_url``: not http(s), or plain http to a host outside this house.
+        """
+        reach.check(url, secure="https", plain="http")
+        return Connection(self, urlsplit(url))
+
+    def tls(self) -> ssl.SSLContext:
+        """The context that verifies servers."""
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+        return self._tls
+
+
+class Connection:
+    """One connection, used as an async context manager; opened by the first request, again if the server closed it."""
+
+    def __init__(self, client: HttpClient, origin: SplitResult) -> None:
+        self._client = client
+        self._origin = origin
+        self._host = origin.hostname or ""
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._machine = h11.Connection(h11.CLIENT)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    async def request(self, method: str, url: str, *, headers: Mapping[str, str], body: bytes = b"") -> Response:
+        """Sends one request and returns the whole answer.
+
+        Raises:
+            ProvisioningError: ``unreachable`` (retry helps; ``__cause__`` is a ConnectionError when the connection
+                broke) or ``bad_answer`` (not HTTP, or too long).
+        """
+        try:
+            async with asyncio.timeout(self._client.timeout_s):
+                return await self._exchange(method, url, headers, body)
+        except (OSError, TimeoutError) as error:
+            self._close()
+            raise reach.unreachable(self._origin.netloc, error, self._client.timeout_s) from error
+        except h11.RemoteProtocolError as error:
+            self._close()
+            raise reach.bad_answer(self._origin.netloc, "it does not speak HTTP") from error
+
+    async def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Response:
+        reader, writer = self._streams or await self._open()
+        target = url[len(f"{self._origin.scheme}://{self._origin.netloc}") :] or "/"
+        lines = {
+            "Host": self._origin.netloc,
+            "User-Agent": "voice-appliance",
+            "Accept": "application/json",
+            **headers,
+            "Content-Length": str(len(body)),
+        }
+        for event in (
+            h11.Request(method=method, target=target, headers=list(lines.items())),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ):
+            writer.write(self._machine.send(event) or b"")
+        await writer.drain()
+        response = await self._receive(reader)
+        if self._machine.our_state is h11.DONE and self._machine.their_state is h11.DONE:
+            self._machine.start_next_cycle()
+        else:
+            self._close()
+        return response
+
+    async def _receive(self, reader: asyncio.StreamReader) -> Response:
+        status, headers, body = 0, {}, bytearray()
+        while True:
+            event = await self._next_event(reader)
+            if isinstance(event, h11.Response):
+                status = event.status_code
+                headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
+            elif isinstance(event, h11.Data):
+                body += event.data
+                if len(body) > self._client.body_at_most:
+                    self._close()
+                    raise reach.bad_answer(
+                        self._origin.netloc, f"its answer is longer than {self._client.body_at_most} bytes"
+                    )
+            elif isinstance(event, h11.EndOfMessage):
+                return Response(status=status, headers=headers, body=bytes(body))
+
+    async def _next_event(self, reader: asyncio.StreamReader) -> h11.Event:
+        ended = False
+        while True:
+            try:
+                event = self._machine.next_event()
+            except h11.RemoteProtocolError:
+                if ended:
+                    raise ConnectionResetError("closed before the end of its answer") from None
+                raise
+            if event is not h11.NEED_DATA:
+                assert not isinstance(event, type)  # PAUSED comes only to those who pipeline
+                return event
+            data = await reader.read(16_384)
+            ended = not data
+            self._machine.receive_data(data)
+
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        secure = self._origin.scheme == "https"
+        self._machine = h11.Connection(h11.CLIENT)
+        self._streams = await asyncio.open_connection(
+            self._host,
+            self._origin.port or (443 if secure else 80),
+            ssl=self._client.tls() if secure else None,
+            happy_eyeballs_delay=0.25,  # a router that announces IPv6 and drops it must not cost a timeout
+        )
+        return self._streams
+
+    def _close(self) -> None:
+        if self._streams is not None:
+            # Not writer.close(): that would wait for the peer's TLS goodbye, and everything we wanted is here.
+            self._streams[1].transport.abort()
+            self._streams = None

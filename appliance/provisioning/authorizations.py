@@ -1,0 +1,168 @@
+"""How a device becomes enrolled: pending authorizations, spoken codes, enrolment tokens.
+
+Responsible for: the tables authorizations and enrolment_tokens. Each function runs in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets as randomness
+
+import msgspec
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from appliance.errors import ApplianceError, Secret
+from appliance.provisioning import devices, secrets
+from appliance.provisioning.devices import Description
+from appliance.provisioning.problems import RefusalError
+from appliance.provisioning.schema import AUTHORIZATIONS, DEVICES, ENROLMENT_TOKENS
+
+LIFE_S = 600
+INTERVAL_S = 5
+_SLOW_DOWN_S = 5
+_PENDING_AT_MOST = 1_000  # anybody may ask; this bounds what strangers can store
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A new authorization, as the device gets it."""
+
+    device_code: Secret
+    user_code: str
+
+
+class Polled(msgspec.Struct, frozen=True):
+    """What a poll came to: a token, or the OAuth error to answer once the transaction is committed."""
+
+    device_id: str = ""
+    profile: str = ""
+    token: Secret | None = None
+    error: str = ""
+
+
+async def open_one(
+    connection: AsyncConnection, thumbprint: str, description: Description, enrolment_token: str | None, now_ms: int
+) -> Opened:
+    """Starts an authorization for a key: approved at once with a good enrolment token, else pending.
+
+    Raises:
+        RefusalError: ``invalid_grant`` (bad enrolment token), ``access_denied`` (revoked device),
+            ``temporarily_unavailable`` (too many pending).
+    """
+    await connection.execute(
+        delete(AUTHORIZATIONS).where(
+            (AUTHORIZATIONS.c.expires_ms < now_ms) | (AUTHORIZATIONS.c.thumbprint == thumbprint)
+        )
+    )
+    if enrolment_token:
+        await _enrol_by_token(connection, thumbprint, description, enrolment_token, now_ms)
+    else:
+        await _check_room(connection)
+    opened = Opened(device_code=secrets.make(secrets.DEVICE_CODE), user_code=f"{randomness.randbelow(10**9):09d}")
+    row = {
+        "device_code_sha256": secrets.digest(opened.device_code),
+        "user_code": opened.user_code,
+        "thumbprint": thumbprint,
+        "name": description.name,
+        "hardware": description.hardware,
+        "software": description.software,
+        "status": "approved" if enrolment_token else "pending",
+        "interval_s": INTERVAL_S,
+        "created_ms": now_ms,
+        "expires_ms": now_ms + LIFE_S * 1000,
+    }
+    await connection.execute(insert(AUTHORIZATIONS).values(row))
+    return opened
+
+
+async def _check_room(connection: AsyncConnection) -> None:
+    waiting = select(func.count()).select_from(AUTHORIZATIONS).where(AUTHORIZATIONS.c.status == "pending")
+    if (await connection.execute(waiting)).scalar_one() >= _PENDING_AT_MOST:
+        raise RefusalError(503, "temporarily_unavailable", "too many devices are waiting", retry_after_s=60)
+
+
+async def _enrol_by_token(
+    connection: AsyncConnection, thumbprint: str, description: Description, enrolment_token: str, now_ms: int
+) -> None:
+    tokens, device = ENROLMENT_TOKENS, DEVICES
+    digest = secrets.digest(enrolment_token)
+    token = (await connection.execute(select(tokens).where(tokens.c.token_sha256 == digest))).one_or_none()
+    known = (await connection.execute(select(device).where(device.c.thumbprint == thumbprint))).one_or_none()
+    if known is not None and known.status in ("revoked", "suspended"):
+        raise RefusalError(400, "access_denied", f"the owner has {known.status} this device")
+    if token is None or token.expires_ms < now_ms:
+        raise RefusalError(400, "invalid_grant", "the enrolment token is unknown or expired")
+    # A device that lost power before it stored its token comes back with a spent token: that is not a second use.
+    if known is None or known.enrolment_token_id != token.id:
+        spent = await connection.execute(
+            update(tokens)
+            .where(tokens.c.id == token.id, tokens.c.uses_left > 0)
+            .values(uses_left=tokens.c.uses_left - 1)
+        )
+        if spent.rowcount == 0:
+            raise RefusalError(400, "invalid_grant", "the enrolment token is used up")
+    await devices.admit(
+        connection, thumbprint, description, profile=token.profile, enrolment_token_id=token.id, now_ms=now_ms
+    )
+
+
+async def poll(connection: AsyncConnection, device_code: str, thumbprint: str, now_ms: int) -> Polled:
+    """Answers a poll of the token endpoint. Asking again after a lost answer gives a new token instead of the old."""
+    table = AUTHORIZATIONS
+    by_code = table.c.device_code_sha256 == secrets.digest(device_code)
+    row = (await connection.execute(select(table).where(by_code))).one_or_none()
+    if row is None or row.thumbprint != thumbprint:
+        return Polled(error="invalid_grant")
+    if row.expires_ms < now_ms:
+        return Polled(error="expired_token")
+    if row.status == "denied":
+        return Polled(error="access_denied")
+    if row.status == "pending":
+        # Half a second of grace: networks jitter, and a device that keeps the interval must not be told off.
+        early = row.polled_ms is not None and now_ms - row.polled_ms < row.interval_s * 1000 - 500
+        interval_s = row.interval_s + (_SLOW_DOWN_S if early else 0)
+        await connection.execute(update(table).where(by_code).values(polled_ms=now_ms, interval_s=interval_s))
+        return Polled(error="slow_down" if early else "authorization_pending")
+    device = (await connection.execute(select(DEVICES).where(DEVICES.c.thumbprint == thumbprint))).one_or_none()
+    if device is None or device.status != "active":
+        return Polled(error="access_denied")
+    token = await devices.issue_token(connection, device.id, thumbprint, now_ms)
+    return Polled(device_id=device.id, profile=device.profile, token=token)
+
+
+async def approve(connection: AsyncConnection, code: str, profile: str, now_ms: int) -> str:
+    """The owner's yes to a spoken code, dashes and spaces allowed; returns the device id. Readmits a revoked device.
+
+    Raises:
+        ApplianceError: no such code is waiting.
+    """
+    table = AUTHORIZATIONS
+    digits = "".join(character for character in code if character.isdigit())
+    waiting = (table.c.user_code == digits) & (table.c.status == "pending") & (table.c.expires_ms >= now_ms)
+    row = (await connection.execute(select(table).where(waiting))).one_or_none()
+    if row is None:
+        raise ApplianceError(
+            f"no device waits with the code {code}", hint="codes live ten minutes: let the device say a new one"
+        )
+    await connection.execute(update(table).where(waiting).values(status="approved"))
+    description = Description(name=row.name, hardware=row.hardware, software=row.software)
+    return await devices.admit(
+        connection, row.thumbprint, description, profile=profile, enrolment_token_id=None, now_ms=now_ms
+    )
+
+
+async def create_token(connection: AsyncConnection, *, uses: int, expires_s: int, profile: str, now_ms: int) -> Secret:
+    """A new enrolment token; shown once, stored as a hash."""
+    token = secrets.make(secrets.ENROLMENT)
+    row = {
+        "id": base64.b32encode(os.urandom(5)).decode().lower(),
+        "token_sha256": secrets.digest(token),
+        "profile": profile,
+        "uses_total": uses,
+        "uses_left": uses,
+        "created_ms": now_ms,
+        "expires_ms": now_ms + expires_s * 1000,
+    }
+    await connection.execute(insert(ENROLMENT_TOKENS).values(row))
+    return token

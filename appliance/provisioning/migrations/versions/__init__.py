@@ -1,0 +1,1 @@
+"""One file per schema version; released ones are never edited."""

@@ -1,0 +1,50 @@
+"""Refusals: a stable code each, as OAuth JSON on ``/oauth/*`` and as problem+json (RFC 9457) elsewhere.
+
+Not for: the reasons. No answer ever repeats what the request contained.
+"""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+
+class RefusalError(Exception):
+    """A request that is not granted."""
+
+    def __init__(self, status: int, code: str, detail: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
+def invalid_request(detail: str) -> RefusalError:
+    """The request's form is wrong: the caller's bug."""
+    return RefusalError(400, "invalid_request", detail)
+
+
+def answer(request: Request, refusal: RefusalError) -> Response:
+    """The refusal in the form its path speaks."""
+    headers = {}
+    if refusal.retry_after_s is not None:
+        headers["Retry-After"] = str(refusal.retry_after_s)
+    if request.url.path.startswith("/oauth/"):
+        # RFC 6749 §5.2 and RFC 9449 §8: the token endpoint says 400 where a resource says 401.
+        status = 400 if refusal.status == 401 else refusal.status
+        content: dict[str, object] = {"error": refusal.code, "error_description": refusal.detail}
+        return Response(json.dumps(content), status, headers, "application/json")
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = f'DPoP error="{refusal.code}", algs="ES256"'
+    content = {
+        "type": "about:blank",
+        "title": HTTPStatus(refusal.status).phrase,
+        "status": refusal.status,
+        "code": refusal.code,
+        "detail": refusal.detail,
+    }
+    return Response(json.dumps(content), refusal.status, headers, "application/problem+json")

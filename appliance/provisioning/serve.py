@@ -1,0 +1,69 @@
+"""Listens: one process, one socket, ends cleanly on SIGTERM.
+
+Responsible for: the socket and uvicorn's settings. Not for: the application (``app``).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from appliance.errors import ConfigError
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one.
+
+    Raises:
+        ConfigError: the address is in use, not ours, or not permitted.
+    """
+    # Not socket.create_server: it leaves the protocol number out, and asyncio then leaves TCP_NODELAY out, which
+    # costs 40 ms in every second answer on a connection.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2_048)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = error.strerror if isinstance(error, OSError) else "no such port"
+        raise ConfigError(
+            f"cannot listen on {host} port {port} ({reason})", hint="choose another --host or --port"
+        ) from error
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """The address to type into a browser."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which tells when it is ready."""
+
+    def __init__(self, app: Any, on_ready: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            app,
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            h11_max_incomplete_event_size=16_384,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=5,
+        )
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts to accept, then says so."""
+        await super().startup(sockets=sockets)
+        self._on_ready()

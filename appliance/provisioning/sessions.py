@@ -1,0 +1,148 @@
+"""The JSON half of the protocol: a device asks for a session and reports how it went.
+
+Responsible for: the order of checks, and that every attempt is in the audit log. Not for: the provider (``upstream``).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Header, Path
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from appliance.provisioning import database, devices, mints, secrets
+from appliance.provisioning.mints import Attempt
+from appliance.provisioning.problems import RefusalError
+from appliance.provisioning.proofs import Proof
+from appliance.provisioning.service import CurrentService, Service
+from appliance.provisioning.upstream import Minted, Upstream, UpstreamError
+
+_log = logging.getLogger(__name__)
+router = APIRouter(prefix="/v1")
+
+_STATUS = {"upstream_unavailable": 502, "spend_limit": 429, "overloaded": 503}
+_DETAIL = {
+    "upstream_unavailable": "the speech provider cannot be used now; this service's log says why",
+    "spend_limit": "the provider's spending limit is reached",
+    "overloaded": "the provider is busy",
+}
+_OVERLOADED_RETRY_S = 5
+
+
+class SessionRequest(BaseModel):
+    """What a device asks for."""
+
+    transport: str = Field("websocket", max_length=16)
+    profile: str = Field("default", max_length=64)
+
+
+class SessionReport(BaseModel):
+    """How a session went, in the device's own words."""
+
+    duration_s: float = Field(ge=0, le=86_400, allow_inf_nan=False)
+    reason: str = Field(max_length=64)
+    usage: dict[str, Any] = Field(default_factory=dict)
+
+
+@router.post("/sessions", status_code=201)
+async def create_session(
+    request: Request,
+    service: CurrentService,
+    body: Annotated[SessionRequest, Body()],
+    idempotency_key: Annotated[str, Header(min_length=8, max_length=64, pattern=r"^[\x21-\x7e]+$")],
+) -> Response:
+    """Mints a short-lived secret for one session."""
+    started_s = time.perf_counter()
+    token = _access_token(request)
+    proof = service.check_proof(request, token)
+    audit = database.quick(service.engine)
+    async with audit.begin() as connection:
+        device = await devices.authenticate(connection, token, proof)
+        upstream = _choose(service, device.profile, body)
+        attempt = Attempt(idempotency_key=idempotency_key, profile=device.profile, transport=body.transport)
+        session_id = await mints.open_one(connection, device, proof, attempt, service.now_ms())
+    try:
+        minted = await upstream.mint(secrets.safety_identifier(service.settings.pepper, device.id))
+    except UpstreamError as error:
+        _log.warning("mint device=%s profile=%s outcome=%s: %s", device.id, device.profile, error.code, error.detail)
+        await _settle(service, proof, started_s, error.code, None, error.request_id)
+        raise RefusalError(
+            _STATUS[error.code], error.code, _DETAIL[error.code], retry_after_s=_retry_after_s(error)
+        ) from None
+    await _settle(service, proof, started_s, "minted", minted, minted.request_id)
+    return JSONResponse(_granted(session_id, minted, upstream), 201)
+
+
+async def _settle(
+    service: Service, proof: Proof, started_s: float, outcome: str, minted: Minted | None, request_id: str | None
+) -> None:
+    async with database.quick(service.engine).begin() as connection:
+        await mints.settle(
+            connection,
+            proof,
+            outcome=outcome,
+            latency_ms=round((time.perf_counter() - started_s) * 1000),
+            secret=minted.value if minted else None,
+            upstream_request_id=request_id,
+        )
+
+
+def _choose(service: Service, device_profile: str, body: SessionRequest) -> Upstream:
+    """The device's own profile under the name "default"; another by its name, if it is the device's."""
+    if body.transport != "websocket":
+        raise RefusalError(400, "unsupported_transport", "this service offers websocket")
+    if body.profile not in ("default", device_profile) or device_profile not in service.upstreams:
+        raise RefusalError(404, "unknown_profile", "there is no such profile for this device")
+    return service.upstreams[device_profile]
+
+
+def _granted(session_id: str, minted: Minted, upstream: Upstream) -> dict[str, Any]:
+    return {
+        "session_id": session_id,
+        "kind": "client_secret",
+        "value": minted.value,
+        "expires_in": minted.expires_in_s,
+        "connect": {"url": upstream.connect_url, "model": upstream.model},
+        "limits": {"max_session_s": upstream.max_session_s, "sessions_left_today": None},
+    }
+
+
+def _retry_after_s(error: UpstreamError) -> int | None:
+    return (error.retry_after_s or _OVERLOADED_RETRY_S) if error.code == "overloaded" else None
+
+
+@router.post("/sessions/{session_id}/report", status_code=204)
+async def report(
+    request: Request,
+    service: CurrentService,
+    session_id: Annotated[str, Path(max_length=36)],
+    body: Annotated[SessionReport, Body()],
+) -> Response:
+    """Stores how a session went."""
+    token = _access_token(request)
+    proof = service.check_proof(request, token)
+    now_ms = service.now_ms()
+    async with database.quick(service.engine).begin() as connection:
+        device = await devices.authenticate(connection, token, proof)
+        await devices.remember(connection, proof, now_ms)
+        await mints.report(
+            connection,
+            device,
+            session_id,
+            duration_s=body.duration_s,
+            reason=body.reason,
+            usage=body.usage,
+            now_ms=now_ms,
+        )
+    return Response(status_code=204)
+
+
+def _access_token(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "dpop" or not token or len(token) > 128:
+        raise RefusalError(401, "invalid_token", "the request needs Authorization: DPoP and the device's token")
+    return token

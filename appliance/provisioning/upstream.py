@@ -1,0 +1,192 @@
+"""Where secrets come from: a provider that mints them, or a fixed key of a self-hosted server.
+
+Responsible for: the provider call, its one retry, and what its failures mean. Not for: who may have a secret.
+Provider texts are not passed on or logged: they can quote the key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import httpx2
+import msgspec
+
+from appliance.errors import ConfigError, Secret
+from appliance.provisioning import settings
+from appliance.provisioning.settings import OpenAIProfile, Profile, Settings, StaticProfile
+
+SECRET_LIFE_S = 60
+_TIMEOUT = httpx2.Timeout(15.0, connect=5.0)
+_LIMITS = httpx2.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=60.0)
+
+
+class Minted(msgspec.Struct, frozen=True):
+    """A secret that opens sessions for ``expires_in_s`` from now."""
+
+    value: Secret
+    expires_in_s: int
+    request_id: str | None = None
+
+
+class UpstreamError(Exception):
+    """The provider did not mint. ``code`` is for the device, the text for our log."""
+
+    def __init__(
+        self, code: str, detail: str, *, retry_after_s: int | None = None, request_id: str | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+        self.request_id = request_id
+
+
+class Upstream(Protocol):
+    """One profile's source of secrets."""
+
+    @property
+    def connect_url(self) -> str:
+        """Where a device opens its session, ws or wss."""
+
+    @property
+    def model(self) -> str:
+        """The model the secret is good for."""
+
+    @property
+    def max_session_s(self) -> int:
+        """How long a session may last."""
+
+    async def mint(self, safety_identifier: str) -> Minted:
+        """A fresh secret.
+
+        Raises:
+            UpstreamError: see its ``code``.
+        """
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    value: str
+    expires_at: int
+
+
+class _Error(msgspec.Struct, frozen=True):
+    code: str | None = None
+    type: str | None = None
+
+
+class _Failure(msgspec.Struct, frozen=True):
+    error: _Error
+
+
+class OpenAIUpstream:
+    """Mints client secrets: ``POST /v1/realtime/client_secrets``."""
+
+    def __init__(self, profile: OpenAIProfile, api_key_file: Path, client: httpx2.AsyncClient) -> None:
+        base = profile.base_url.rstrip("/").removesuffix("/v1")
+        self._url = f"{base}/v1/realtime/client_secrets"
+        self._key_file = api_key_file
+        self._client = client
+        self._body = {
+            "expires_after": {"anchor": "created_at", "seconds": SECRET_LIFE_S},
+            "session": {"type": "realtime", **profile.session},
+        }
+        self.connect_url = f"ws{base.removeprefix('http')}/v1/realtime"  # http -> ws, https -> wss
+        self.model = profile.model
+        self.max_session_s = profile.max_session_s
+
+    async def mint(self, safety_identifier: str) -> Minted:
+        """A fresh secret, of 60 s; one more try if no connection came about, none after any answer."""
+        try:
+            key = settings.read_key(self._key_file)  # at each mint: a changed key needs no restart
+        except ConfigError as error:
+            raise UpstreamError("upstream_unavailable", str(error)) from None
+        headers = {"Authorization": f"Bearer {key}", "OpenAI-Safety-Identifier": safety_identifier}
+        try:
+            try:
+                response = await self._client.post(self._url, json=self._body, headers=headers)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout):
+                response = await self._client.post(self._url, json=self._body, headers=headers)
+        except httpx2.TransportError as error:
+            # The exception's text may hold headers of a malformed answer; its class says enough.
+            detail = f"no answer from {self._url} ({type(error).__name__})"
+            raise UpstreamError("upstream_unavailable", detail) from None
+        if response.status_code not in (200, 201):
+            raise _failure(response, self._url)
+        return _minted(response)
+
+
+def _request_id(response: httpx2.Response) -> str | None:
+    value = response.headers.get("x-request-id", "")
+    return value if re.fullmatch(r"[\w.:-]{1,128}", value, re.ASCII) else None
+
+
+def _minted(response: httpx2.Response) -> Minted:
+    request_id = _request_id(response)
+    try:
+        value = msgspec.json.decode(response.content, type=_Answer).value
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        value = ""
+    if not value or not value.isascii() or not value.isprintable():
+        raise UpstreamError("upstream_unavailable", "the provider's answer holds no secret", request_id=request_id)
+    # Not expires_at minus our clock: ours may be off. The provider counts from its answer, we from receiving it.
+    elapsed_s = response.elapsed.total_seconds()
+    return Minted(value=Secret(value), expires_in_s=max(1, SECRET_LIFE_S - int(elapsed_s) - 1), request_id=request_id)
+
+
+def _failure(response: httpx2.Response, url: str) -> UpstreamError:
+    try:
+        error = msgspec.json.decode(response.content, type=_Failure).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        error = _Error()
+    codes = {code for code in (error.code, error.type) if code and re.fullmatch(r"\w{1,64}", code, re.ASCII)}
+    said = f"{url} answered {response.status_code} {' '.join(sorted(codes))}".rstrip()
+    request_id = _request_id(response)
+    if response.status_code == 429 and codes & {"insufficient_quota", "billing_hard_limit_reached"}:
+        return UpstreamError("spend_limit", f"{said}: raise the provider's limit or add credit", request_id=request_id)
+    if response.status_code == 429:
+        wait = response.headers.get("retry-after", "")
+        wait_s = min(int(wait), 3_600) if re.fullmatch(r"[0-9]{1,6}", wait) else 5
+        return UpstreamError("overloaded", said, retry_after_s=wait_s, request_id=request_id)
+    if response.status_code in (401, 403):
+        said += ": the provider refuses our key; check api_key_file (voice-provisioning doctor)"
+    elif response.status_code < 500:
+        said += ": the provider refuses our request; check base_url and the session in server.toml"
+    return UpstreamError("upstream_unavailable", said, request_id=request_id)
+
+
+class StaticUpstream:
+    """Hands out one fixed key, for servers in one's own house that mint nothing."""
+
+    def __init__(self, profile: StaticProfile, key_file: Path | None) -> None:
+        self._key = profile.key
+        self._key_file = key_file
+        self.connect_url = profile.url
+        self.model = profile.model
+        self.max_session_s = profile.max_session_s
+
+    async def mint(self, safety_identifier: str) -> Minted:  # noqa: ARG002 such servers know no safety identifier
+        """The key. It does not expire, but the device is told to use it at once."""
+        try:
+            key = settings.read_key(self._key_file) if self._key_file else Secret(self._key)
+        except ConfigError as error:
+            raise UpstreamError("upstream_unavailable", str(error)) from None
+        return Minted(value=key, expires_in_s=SECRET_LIFE_S)
+
+
+def http_client() -> httpx2.AsyncClient:
+    """The client for all profiles of one process; close it when done."""
+    return httpx2.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS)
+
+
+def build(configured: Settings, client: httpx2.AsyncClient) -> Mapping[str, Upstream]:
+    """The upstream of each profile, by the profile's name."""
+    return {name: _build_one(configured, profile, client) for name, profile in configured.profiles.items()}
+
+
+def _build_one(configured: Settings, profile: Profile, client: httpx2.AsyncClient) -> Upstream:
+    if isinstance(profile, OpenAIProfile):
+        return OpenAIUpstream(profile, configured.path(profile.api_key_file), client)
+    return StaticUpstream(profile, configured.path(profile.key_file) if profile.key_file else None)

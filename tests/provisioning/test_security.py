@@ -1,0 +1,306 @@
+"""What an attacker may try with a proof, a token or a body; every one of these must bounce."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.credentials import dpop
+from appliance.credentials.enrolment import Enrolment
+from appliance.credentials.http import Response
+from appliance.credentials.identity import Identity
+from appliance.errors import Secret
+from appliance.provisioning import nonces, proofs
+from appliance.provisioning.problems import RefusalError
+from tests.fakes.upstream import FakeUpstream
+from tests.provisioning.running import Device, Running, enrolled, enrolment_token, make_data, service
+
+URL = "http://127.0.0.1:8787/v1/sessions"
+Attack = Callable[[Running, Device, Enrolment], Awaitable[None]]
+
+
+def code_of(response: Response) -> str:
+    content = json.loads(response.body)
+    return str(content.get("code") or content["error"])
+
+
+def run(tmp_path: Path, capsys: Any, attack: Attack) -> None:
+    async def story(upstream: FakeUpstream) -> None:
+        async with enrolled(tmp_path, capsys, upstream) as (running, device, known):
+            await device.ask_session(known.token)  # the device itself gets through
+            await attack(running, device, known)
+            assert len(upstream.minted) == 1
+            assert running.query("select count(*) from mints where outcome = 'minted'") == [(1,)]
+
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
+def test_a_replayed_proof(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def story(upstream: FakeUpstream) -> None:
+        async with enrolled(tmp_path, capsys, upstream) as (_, device, known):
+            await device.ask_session(known.token)
+            proof = device.proof("/v1/sessions", access_token=known.token)
+            assert (await device.ask_session(known.token, proof=proof, key="key-00000002")).status == 201
+            for key in ("key-00000002", "key-00000003"):
+                again = await device.ask_session(known.token, proof=proof, key=key)
+                assert (again.status, code_of(again)) == (401, "invalid_dpop_proof")
+            assert len(upstream.minted) == 2
+
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
+def test_a_replayed_enrolment_and_poll(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def attack(_: Running, device: Device, __: Enrolment) -> None:
+        for path, body in (
+            ("/oauth/device_authorization", "client_id=voice-appliance"),
+            ("/oauth/token", "client_id=voice-appliance&grant_type=urn:ietf:params:oauth:grant-type:device_code"),
+            ("/oauth/revoke", "token=x"),
+        ):
+            await device.form(path, body, jti=f"same{path}")
+            assert code_of(await device.form(path, body, jti=f"same{path}")) == "invalid_dpop_proof"
+
+    run(tmp_path, capsys, attack)
+
+
+def test_no_stale_or_foreign_nonce(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def attack(running: Running, device: Device, known: Enrolment) -> None:
+        own = nonces.issue(b"x" * 32, running.url, time.time())
+        for nonce in (own, None, "", "é", "AAAA", device.nonce and device.nonce[:-1] + "A"):
+            refused = await device.ask_session(known.token, nonce=nonce)
+            assert (refused.status, code_of(refused)) == (401, "use_dpop_nonce")
+            assert 'error="use_dpop_nonce"' in refused.headers["www-authenticate"]
+            assert refused.headers["dpop-nonce"]
+
+    run(tmp_path, capsys, attack)
+
+
+def test_a_nonce_lives_one_to_two_windows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def story(upstream: FakeUpstream) -> None:
+        data = await asyncio.to_thread(make_data, tmp_path, upstream.url)
+        token = await asyncio.to_thread(enrolment_token, data, capsys)
+        clock = [time.time()]
+        async with service(data, lambda: clock[0]) as running:
+            device = Device(tmp_path / "device", running.url)
+            known = await device.enrol(token)
+            await device.ask_session(known.token)
+            nonce = device.nonce
+            clock[0] += nonces.WINDOW_S
+            assert (await device.ask_session(known.token, nonce=nonce, key="key-00000002")).status == 201
+            clock[0] += nonces.WINDOW_S
+            assert code_of(await device.ask_session(known.token, nonce=nonce, key="key-00000003")) == "use_dpop_nonce"
+
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
+def test_another_key_address_method_or_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def attack(running: Running, device: Device, known: Enrolment) -> None:
+        thief = Device(tmp_path / "thief", running.url)
+        stolen = await thief.ask_session(known.token)
+        assert (stolen.status, code_of(stolen)) == (401, "invalid_token")
+        unbound = await device.ask_session(known.token, access_token=Secret("vdt_other"))
+        assert code_of(unbound) == "invalid_dpop_proof"
+        unknown = await device.ask_session("vdt_" + "A" * 43)
+        assert code_of(unknown) == "invalid_token"
+        changes: list[dict[str, Any]] = [
+            {"url": "https://evil.example/v1/sessions"},
+            {"url": running.url + "/v1/sessions/1/report"},
+            {"url": running.url.replace("http://", "https://") + "/v1/sessions"},
+            {"method": "GET"},
+            {"jti": ""},
+            {"jti": "j" * 129},
+        ]
+        for change in changes:
+            refused = await device.ask_session(known.token, **change)
+            assert (refused.status, code_of(refused)) == (401, "invalid_dpop_proof"), change
+        bearer = {"Authorization": f"Bearer {known.token}", "Idempotency-Key": "key-00000009"}
+        plain = await device.send("/v1/sessions", body=b"{}", headers={**bearer, "Content-Type": "application/json"})
+        assert code_of(plain) == "invalid_token"
+
+    run(tmp_path, capsys, attack)
+
+
+def encode(content: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
+
+
+def forgeries(good: str, other: str) -> list[str]:
+    """Proofs that must not pass, made from two that do: ours and another device's."""
+    header, claims, signature = good.split(".")
+    others = other.split(".")
+    decoded = json.loads(base64.urlsafe_b64decode(header + "=="))
+    return [
+        "",
+        "..",
+        "a.b.c",
+        "é" * 10,
+        good + ".",
+        f"{header}.{claims}.",
+        f"{header}.{claims}.{others[2]}",
+        f"{others[0]}.{claims}.{signature}",
+        f"{header}.{encode({'jti': 'x', 'htm': 'POST', 'htu': URL, 'iat': 0})}.{signature}",
+        f"{encode({**decoded, 'alg': 'none'})}.{claims}.",
+        f"{encode({**decoded, 'alg': 'HS256'})}.{claims}.{signature}",
+        f"{encode({**decoded, 'typ': 'JWT'})}.{claims}.{signature}",
+        f"{encode({**decoded, 'crit': ['x']})}.{claims}.{signature}",
+        f"{encode({**decoded, 'jwk': {**decoded['jwk'], 'd': 'AAAA'}})}.{claims}.{signature}",
+        f"{encode({**decoded, 'jwk': {**decoded['jwk'], 'x': 'A' * 43}})}.{claims}.{signature}",
+        f"{encode({**decoded, 'jwk': {**decoded['jwk'], 'x': ''}})}.{claims}.{signature}",
+        f"{encode({**decoded, 'jwk': {'kty': 'oct', 'k': 'AAAA'}})}.{claims}.{signature}",
+        f"{encode(['alg'])}.{claims}.{signature}",
+        f"{encode(7)}.{claims}.{signature}",
+        good + "A" * proofs.PROOF_AT_MOST,
+    ]
+
+
+def test_forged_proofs_over_the_wire(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def attack(running: Running, device: Device, known: Enrolment) -> None:
+        good = device.proof("/v1/sessions", access_token=known.token)
+        thief = Device(tmp_path / "thief", running.url)
+        for forged in forgeries(good, thief.proof("/v1/sessions", access_token=known.token)):
+            if forged.isascii() and forged:
+                refused = await device.ask_session(known.token, proof=forged)
+                assert (refused.status, code_of(refused)) == (401, "invalid_dpop_proof"), forged[:200]
+
+    run(tmp_path, capsys, attack)
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    return Identity.load_or_create(tmp_path_factory.mktemp("device"))
+
+
+def good_proof(identity: Identity, jti: str = "one") -> str:
+    return dpop.proof(identity, method="POST", url=URL, now_s=0, jti=jti, nonce="n")
+
+
+def test_forged_proofs(identity: Identity, tmp_path: Path) -> None:
+    good = good_proof(identity)
+    assert proofs.verify([good], method="POST", url=URL).thumbprint == identity.thumbprint
+    for forged in forgeries(good, good_proof(Identity.load_or_create(tmp_path))):
+        with pytest.raises(RefusalError) as refused:
+            proofs.verify([forged], method="POST", url=URL)
+        assert refused.value.code == "invalid_dpop_proof"
+    for several in ([], [good, good]):
+        with pytest.raises(RefusalError):
+            proofs.verify(several, method="POST", url=URL)
+
+
+@given(position=st.integers(0, 10_000), character=st.characters(max_codepoint=0x17F))
+@settings(max_examples=150, deadline=None)
+def test_no_changed_character_passes(identity: Identity, position: int, character: str) -> None:
+    good = good_proof(identity)
+    position %= len(good)
+    changed = good[:position] + character + good[position + 1 :]
+    try:
+        same = proofs.verify([changed], method="POST", url=URL)
+    except RefusalError:
+        return
+    # Base64's last character has bits to spare: what decodes to the same bytes is the same proof, jti and all.
+    assert same == proofs.verify([good], method="POST", url=URL)
+
+
+@given(
+    claims=st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda inner: st.dictionaries(
+            st.sampled_from(["jti", "htm", "htu", "iat", "nonce", "ath"]) | st.text(), inner, max_size=6
+        ),
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_any_signed_nonsense_is_refused_and_nothing_else_escapes(identity: Identity, claims: object) -> None:
+    header = encode({"typ": "dpop+jwt", "alg": "ES256", "jwk": identity.public_jwk})
+    signed = f"{header}.{encode(claims)}"
+    signature = base64.urlsafe_b64encode(identity.sign(signed.encode())).rstrip(b"=").decode()
+    with pytest.raises(RefusalError):
+        proofs.verify([f"{signed}.{signature}"], method="POST", url=URL)
+
+
+@given(nonce=st.text() | st.binary().map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
+def test_no_made_up_nonce_is_accepted(nonce: str) -> None:
+    assert not nonces.accepts(b"secret", "http://a", 1e9, nonce)
+
+
+@given(now_s=st.floats(0, 1e11), later_s=st.floats(0, 300))
+def test_a_nonce_is_good_for_a_window_and_at_its_own_address(now_s: float, later_s: float) -> None:
+    nonce = nonces.issue(b"secret", "http://a", now_s)
+    assert nonces.accepts(b"secret", "http://a", now_s + later_s, nonce)
+    assert not nonces.accepts(b"secret", "http://a", now_s + 601, nonce)
+    assert not nonces.accepts(b"secret", "http://b", now_s, nonce)
+    assert not nonces.accepts(b"other", "http://a", now_s, nonce)
+
+
+def test_addresses_are_compared_as_the_standard_says(identity: Identity) -> None:
+    proof = dpop.proof(identity, method="POST", url="HTTPS://Voice.example:443/v1/x?q=1#f", now_s=0, jti="j")
+    assert proofs.verify([proof], method="POST", url="https://voice.example/v1/x")
+    for other in ("https://voice.example/v1/X", "http://voice.example/v1/x", "https://voice.example:444/v1/x"):
+        with pytest.raises(RefusalError):
+            proofs.verify([proof], method="POST", url=other)
+
+
+def test_huge_and_deep_bodies_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def attack(_: Running, device: Device, known: Enrolment) -> None:
+        huge = await device.ask_session(known.token, body=b'{"profile": "' + b"x" * 40_000 + b'"}')
+        assert huge.status in (400, 413)
+        for body in (b"[" * 30_000, b'{"a":' * 6_000, b"\xff", b"null", b""):
+            assert (await device.ask_session(known.token, body=body)).status == 400
+        for depth in (100, 900, 5_000):
+            nested = b'{"duration_s": 1, "reason": "x", "usage": ' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
+            headers = {
+                "DPoP": device.proof("/v1/sessions/x/report", access_token=known.token),
+                "Authorization": f"DPoP {known.token}",
+                "Content-Type": "application/json",
+            }
+            assert (await device.send("/v1/sessions/x/report", body=nested, headers=headers)).status in (400, 404)
+
+    run(tmp_path, capsys, attack)
+
+
+def test_a_configured_issuer_is_the_only_address(tmp_path: Path) -> None:
+    async def story(upstream: FakeUpstream) -> None:
+        data = await asyncio.to_thread(make_data, tmp_path, upstream.url)
+        toml = data / "server.toml"
+        toml.write_text('issuer = "https://voice.example"\n' + toml.read_text())
+        async with service(data) as running:
+            device = Device(tmp_path / "device", running.url)
+            refused = await device.form("/oauth/device_authorization", "client_id=voice-appliance")
+            assert code_of(refused) == "invalid_dpop_proof"
+            url = "https://voice.example/oauth/device_authorization"
+            behind_proxy = await device.form("/oauth/device_authorization", "client_id=voice-appliance", url=url)
+            assert json.loads(behind_proxy.body)["verification_uri"] == "https://voice.example/activate"
+            with pytest.raises(Exception, match="calls itself another address"):
+                await device.enrol(Secret("vet_x"))
+
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
+def test_strangers_cannot_fill_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(upstream: FakeUpstream) -> None:
+        data = await asyncio.to_thread(make_data, tmp_path, upstream.url)
+        async with service(data) as running:
+            answers = []
+            for number in range(4):
+                device = Device(tmp_path / f"d{number}", running.url)
+                answers.append(await device.form("/oauth/device_authorization", "client_id=voice-appliance"))
+            assert [answer.status for answer in answers] == [200, 200, 200, 503]
+            assert "retry-after" in answers[3].headers
+            first = Device(tmp_path / "d0", running.url)
+            again = await first.form("/oauth/device_authorization", "client_id=voice-appliance")
+            assert again.status == 200  # its own earlier one makes room
+
+    monkeypatch.setattr("appliance.provisioning.authorizations._PENDING_AT_MOST", 3)
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
