@@ -10,7 +10,6 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -75,8 +74,8 @@ class Board(Part, frozen=True, kw_only=True):
 def folders() -> list[Path]:
     """List where profiles are looked for, the owner's own first."""
     own = os.environ.get("VOICE_APPLIANCE_HARDWARE")
-    packaged = Path(str(resources.files("appliance"))) / "boards"
-    source = Path(__file__).resolve().parent.parent / "hardware"
+    here = Path(__file__).resolve().parent
+    packaged, source = here / "boards", here.parent / "hardware"
     return [*([Path(own)] if own else []), OWN_BOARDS, packaged, source]
 
 

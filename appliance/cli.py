@@ -84,6 +84,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _daemon(arguments: argparse.Namespace) -> int:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its threads would only cost memory
+    # msgspec would import typing_extensions where it happens to be installed: 30 ms and a megabyte for nothing.
+    sys.modules.setdefault("typing_extensions", None)  # type: ignore[arg-type]  # None is how one says "absent"
+    from appliance.system import memory
+
+    memory.be_frugal()
     from appliance import config, daemon
 
     return daemon.run(config.load(arguments.config or config.default_path()))

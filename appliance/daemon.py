@@ -12,10 +12,10 @@ import itertools
 import logging
 import os
 import random
+import secrets
 import signal
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from appliance.realtime.configuration import Wishes
 from appliance.realtime.protocol import Protocol
 from appliance.realtime.websocket import Timing, WebSocketSession
 from appliance.records import Records
+from appliance.system import memory
 from appliance.system.notify import Notifier
 from appliance.tickets import Tickets
 from appliance.tools.builtin import Timers, timer_tools, volume_tool
@@ -119,7 +120,7 @@ class Daemon:
 
     def _build(self, group: asyncio.TaskGroup) -> None:
         config, loop = self._loaded.config, self._loop
-        tickets = Tickets(config)
+        self._tickets = Tickets(config)
         chain = Chain(
             PROCESSORS[config.audio.echo_canceller](),
             DETECTORS[config.audio.detector](),
@@ -136,7 +137,7 @@ class Daemon:
         timing = Timing(asked.open_timeout_s, asked.ping_interval_s, asked.ping_timeout_s)
         self.session = WebSocketSession(
             self.protocol,
-            tickets.mint,
+            self._tickets.mint,
             lambda fact: self.engine.session_fact(fact),
             lambda captured_at, sent_at: self.engine.sent(captured_at, sent_at),
             group.create_task,
@@ -173,6 +174,7 @@ class Daemon:
             await control.start()
             self.engine.reflect()
             self._notifier.ready()
+            group.create_task(self._settle_in())
             log.info("ready: board %s, %s", self._loaded.config.board, self._loaded.config.realtime.turn_detection)
             watch = group.create_task(self._watch())
             await self._stop.wait()
@@ -196,6 +198,11 @@ class Daemon:
         self._front.close()
         self._notifier.close()
         log.info("stopped")
+
+    async def _settle_in(self) -> None:
+        """Do what readiness need not wait for: load the identity, give memory back."""
+        await asyncio.to_thread(self._tickets.load_identity)
+        memory.give_back()
 
     async def _watch(self) -> None:
         """Feed the watchdog while the loop lives, the audio thread answers and frames move."""
@@ -264,7 +271,7 @@ class Daemon:
 
 def _ids() -> Iterator[str]:
     """Make event and item ids: unique among processes, short enough for the protocol's 32 characters."""
-    prefix = uuid.uuid4().hex[:12]
+    prefix = secrets.token_hex(6)
     return (f"va_{prefix}_{number}" for number in itertools.count(1))
 
 

@@ -11,16 +11,18 @@ import logging
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from appliance import __version__
 from appliance.config import Config
-from appliance.credentials import enrolment
-from appliance.credentials.enrolment import Enrolment
-from appliance.credentials.http import HttpClient
-from appliance.credentials.identity import Identity
-from appliance.credentials.mint import Minter
+from appliance.credentials.storage import IDENTITY_FILE
 from appliance.errors import ConfigError, ProvisioningError, Secret
 from appliance.realtime.session import Ticket
+
+if TYPE_CHECKING:  # at run time they are imported when the first of them is needed: readiness does not wait
+    from appliance.credentials.enrolment import Enrolment
+    from appliance.credentials.identity import Identity
+    from appliance.credentials.mint import Minter
 
 log = logging.getLogger(__name__)
 CREDENTIAL = "enrolment-token"  # the name under which systemd's LoadCredential= passes it
@@ -32,10 +34,23 @@ class Tickets:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._directory = Path(config.state.directory)
-        self._client = HttpClient()
-        self.identity = Identity.load_or_create(self._directory)
+        self._identity: Identity | None = None
+        if not (self._directory / IDENTITY_FILE).exists():
+            self.load_identity()  # a disk that cannot hold it must be known before we say that we are ready
         self._minter: Minter | None = None
         self._enrolment: Enrolment | None = None
+
+    def load_identity(self) -> Identity:
+        """Load the device's key, make it at first. Costs a tenth of a second on a small board.
+
+        Raises:
+            StateError: it cannot be read or stored, or is torn.
+        """
+        from appliance.credentials.identity import Identity
+
+        if self._identity is None:
+            self._identity = Identity.load_or_create(self._directory)
+        return self._identity
 
     async def mint(self) -> Ticket:
         """Mint a credential for one session.
@@ -59,11 +74,15 @@ class Tickets:
         return Ticket(grant.url, grant.model or self._config.realtime.model, grant.value)
 
     async def _begin(self, *, again: bool = False) -> Minter:
+        from appliance.credentials import enrolment
+        from appliance.credentials.http import HttpClient
+        from appliance.credentials.mint import Minter
+
         known = None if again else enrolment.load(self._directory)
         if known is not None and known.issuer != self._config.provisioning.url.rstrip("/"):
             known = None  # the owner moved this device to another service
         self._enrolment = known or await self.enrol(enrolment_token(self._config))
-        self._minter = Minter(self._enrolment, self.identity, client=self._client, now=time.time)
+        self._minter = Minter(self._enrolment, self.load_identity(), client=HttpClient(), now=time.time)
         return self._minter
 
     async def enrol(self, token: Secret | None) -> Enrolment:
@@ -76,15 +95,18 @@ class Tickets:
             raise ProvisioningError(
                 "no provisioning service is configured", hint="set [provisioning] url", code="no_provisioning"
             )
+        from appliance.credentials import enrolment
+        from appliance.credentials.http import HttpClient
+
         done = await enrolment.enrol(
             self._config.provisioning.url,
-            self.identity,
+            self.load_identity(),
             directory=self._directory,
             token=token,
             name=os.uname().nodename,
             hardware=self._config.board,
             software=__version__,
-            client=self._client,
+            client=HttpClient(),
             now=time.time,
             sleep=asyncio.sleep,
         )

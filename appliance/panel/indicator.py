@@ -1,0 +1,110 @@
+"""How each word of the LED looks. Pure: the time in the state comes in.
+
+Responsible for: rhythm, depth and colour. Not for: choosing the word (``conversation.state``) or driving pins.
+
+The rhythm carries the meaning, so it also reads on a plain on/off LED and for people who do not tell colours
+apart; depth and colour only help. No rhythm has more than three flashes in any second (photosensitivity).
+
+| word       | plain LED                          | dimmable LED adds          | colour  |
+|------------|------------------------------------|----------------------------|---------|
+| off        | dark                               |                            |         |
+| idle       | dark (a press lights it at once)   |                            |         |
+| attentive  | a short blip every 3 s             | a faint glow between blips | white   |
+| listening  | steady                             |                            | green   |
+| thinking   | even blinking, 0.8 s               | swells and fades           | cyan    |
+| speaking   | lit, with a short gap every 1.2 s  | ripples, never quite dark  | blue    |
+| muted      | two blips every 4 s                |                            | red     |
+| offline    | 1.5 s lit, 1.5 s dark              |                            | yellow  |
+| error      | three flashes every 2.5 s          |                            | red     |
+| updating   | long, short, long, short           |                            | magenta |
+
+Idle is dark and not a glow: a glow keeps software PWM busy around the clock.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import NamedTuple
+
+from appliance.conversation.state import Led
+
+RGB = tuple[float, float, float]
+
+
+class Light(NamedTuple):
+    """What to show: ``brightness`` for one LED, ``rgb`` for three (brightness is already in it), all 0 to 1."""
+
+    brightness: float
+    rgb: RGB
+
+    @property
+    def lit(self) -> bool:
+        """What a plain on/off LED does."""
+        return self.brightness >= 0.5
+
+
+class _Pattern(NamedTuple):
+    """Corners (seconds, brightness) of one period, straight lines between; ``frame_s`` None: steady."""
+
+    corners: tuple[tuple[float, float], ...]
+    colour: RGB
+    frame_s: float | None
+
+
+def _steady(brightness: float, colour: RGB) -> _Pattern:
+    return _Pattern(((0.0, brightness), (1.0, brightness)), colour, None)
+
+
+def _steps(colour: RGB, frame_s: float, *steps: tuple[float, float]) -> _Pattern:
+    """Hold each (seconds, brightness) in turn."""
+    corners: list[tuple[float, float]] = []
+    at_s = 0.0
+    for lasts_s, brightness in steps:
+        corners += [(at_s, brightness), (at_s + lasts_s, brightness)]
+        at_s += lasts_s
+    return _Pattern(tuple(corners), colour, frame_s)
+
+
+_BLACK: RGB = (0.0, 0.0, 0.0)
+_WHITE: RGB = (1.0, 1.0, 1.0)
+_RED: RGB = (1.0, 0.0, 0.0)
+_GREEN: RGB = (0.0, 1.0, 0.0)
+_BLUE: RGB = (0.0, 0.0, 1.0)
+_CYAN: RGB = (0.0, 1.0, 1.0)
+_YELLOW: RGB = (1.0, 0.6, 0.0)
+_MAGENTA: RGB = (1.0, 0.0, 1.0)
+
+# A step lasts at least two frames, so that a late frame cannot swallow one.
+_PATTERNS: dict[Led, _Pattern] = {
+    Led.OFF: _steady(0.0, _BLACK),
+    Led.IDLE: _steady(0.0, _BLACK),
+    Led.ATTENTIVE: _steps(_WHITE, 0.05, (0.1, 1.0), (2.9, 0.1)),
+    Led.LISTENING: _steady(1.0, _GREEN),
+    Led.THINKING: _Pattern(((0.0, 0.1), (0.4, 0.9), (0.8, 0.1)), _CYAN, 0.04),
+    Led.SPEAKING: _Pattern(((0.0, 1.0), (0.8, 1.0), (1.0, 0.2), (1.2, 1.0)), _BLUE, 0.04),
+    Led.MUTED: _steps(_RED, 0.1, (0.2, 1.0), (0.3, 0.0), (0.2, 1.0), (3.3, 0.0)),
+    Led.OFFLINE: _steps(_YELLOW, 0.5, (1.5, 1.0), (1.5, 0.0)),
+    Led.ERROR: _steps(_RED, 0.1, (0.2, 1.0), (0.2, 0.0), (0.2, 1.0), (0.2, 0.0), (0.2, 1.0), (1.5, 0.0)),
+    Led.UPDATING: _steps(_MAGENTA, 0.1, (0.8, 1.0), (0.3, 0.0), (0.2, 1.0), (0.3, 0.0)),
+}
+
+
+def light(led: Led, elapsed_s: float) -> Light:
+    """Compute what ``led`` looks like ``elapsed_s`` after it began."""
+    corners, colour, _ = _PATTERNS[led]
+    brightness = _brightness(corners, math.fmod(max(elapsed_s, 0.0), corners[-1][0]))
+    red, green, blue = colour
+    return Light(brightness, (red * brightness, green * brightness, blue * brightness))
+
+
+def frame_interval_s(led: Led) -> float | None:
+    """How often to call :func:`light` while ``led`` lasts; None: it is steady, once is enough."""
+    return _PATTERNS[led].frame_s
+
+
+def _brightness(corners: tuple[tuple[float, float], ...], at_s: float) -> float:
+    for (from_s, before), (to_s, after) in pairwise(corners):
+        if at_s < to_s:
+            return before + (after - before) * (at_s - from_s) / (to_s - from_s)
+    return corners[-1][1]
