@@ -123,6 +123,8 @@ class Player:
         while wanted > 0 and (self.queue.frames or len(self._cue)):
             runs = self.queue.pull(wanted) if self._playing else []
             if not runs:
+                if not len(self._cue):
+                    break
                 runs = [("", np.zeros(min(wanted, len(self._cue)), np.int16))]
             for item, samples in runs:
                 self._write(samples, item, now)

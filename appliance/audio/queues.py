@@ -18,15 +18,63 @@ from appliance.audio.resample import Resampler
 LONGEST_S = 300
 
 
+PIECE = SESSION_RATE // 50  # 20 ms: what is converted at a time
+
+
 @dataclass(slots=True)
 class Item:
-    """One item of a reply. Frames are the card's."""
+    """One item of a reply. Audio waits as received and is converted when it is pulled: pushing stays cheap."""
 
     id: str
     resampler: Resampler
-    waiting: deque[Samples] = field(default_factory=deque)
-    frames: int = 0  # waiting
+    received: deque[Samples] = field(default_factory=deque)  # 24 kHz
+    received_frames: int = 0
+    converted: deque[Samples] = field(default_factory=deque)  # the card's rate
+    converted_frames: int = 0
     ended: bool = False
+    flushed: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """True when nothing of it waits."""
+        return not self.received and not self.converted and (self.flushed or not self.ended)
+
+    def push(self, samples: Samples) -> None:
+        """Add audio at 24 kHz."""
+        if len(samples):
+            self.received.append(samples)
+            self.received_frames += len(samples)
+
+    def take(self, frames: int) -> Samples | None:
+        """Take at most ``frames`` at the card's rate; ``None``: nothing is there."""
+        while not self.converted:
+            if not self._convert():
+                return None
+        samples = self.converted.popleft()
+        if len(samples) > frames:
+            self.converted.appendleft(samples[frames:])
+            samples = samples[:frames]
+        self.converted_frames -= len(samples)
+        return samples
+
+    def _convert(self) -> bool:
+        """Convert the next 20 ms, or the resampler's rest; returns whether there was anything."""
+        if self.received:
+            chunk = self.received.popleft()
+            if len(chunk) > PIECE:
+                self.received.appendleft(chunk[PIECE:])
+                chunk = chunk[:PIECE]
+            self.received_frames -= len(chunk)
+            out = self.resampler.process(chunk)
+        elif self.ended and not self.flushed:
+            self.flushed = True
+            out = self.resampler.flush()
+        else:
+            return False
+        if len(out):
+            self.converted.append(out)
+            self.converted_frames += len(out)
+        return True
 
 
 class PlaybackQueue:
@@ -39,8 +87,16 @@ class PlaybackQueue:
 
     @property
     def frames(self) -> int:
-        """Frames that wait."""
-        return sum(item.frames for item in self._items)
+        """Frames that may be pulled, at the card's rate; before conversion an estimate to a frame or two."""
+        waiting = 0
+        for item in self._items:
+            unconverted = item.received_frames
+            if item.ended and not item.flushed:
+                unconverted += item.resampler.lookahead
+            waiting += item.converted_frames + -(-unconverted * self.rate // SESSION_RATE)
+            if not item.ended:
+                break  # it holds back the later ones
+        return waiting
 
     @property
     def complete(self) -> bool:
@@ -61,49 +117,39 @@ class PlaybackQueue:
         if self.frames > LONGEST_S * self.rate:
             self.dropped_ms += len(pcm) / 48
             return
-        self._put(item, item.resampler.process(np.frombuffer(pcm, "<i2")))
-
-    @staticmethod
-    def _put(item: Item, samples: Samples) -> None:
-        if len(samples):
-            item.waiting.append(samples)
-            item.frames += len(samples)
+        item.push(np.frombuffer(pcm, "<i2"))
 
     def end(self, item_id: str) -> None:
         """Note that an item has all its audio."""
         for item in self._items:
-            if item.id == item_id and not item.ended:
-                self._put(item, item.resampler.flush())
+            if item.id == item_id:
                 item.ended = True
         self._tidy()
 
     def end_all(self) -> None:
         """Note that no more audio will come for anything."""
-        for item in list(self._items):
-            self.end(item.id)
+        for item in self._items:
+            item.ended = True
+        self._tidy()
 
     def pull(self, frames: int) -> list[tuple[str, Samples]]:
         """Take up to ``frames`` frames, in runs of one item each. An unfinished item holds back later ones."""
         runs: list[tuple[str, Samples]] = []
         while frames > 0 and self._items:
             item = self._items[0]
-            if not item.waiting:
+            samples = item.take(frames)
+            if samples is None:
                 if not item.ended:
                     break
                 self._items.popleft()
                 continue
-            samples = item.waiting.popleft()
-            if len(samples) > frames:
-                item.waiting.appendleft(samples[frames:])
-                samples = samples[:frames]
-            item.frames -= len(samples)
             frames -= len(samples)
             runs.append((item.id, samples))
         self._tidy()
         return runs
 
     def _tidy(self) -> None:
-        while self._items and self._items[0].ended and not self._items[0].waiting:
+        while self._items and self._items[0].ended and self._items[0].empty:
             self._items.popleft()
 
     def clear(self) -> None:

@@ -173,14 +173,14 @@ def _claim_button(pins: GpioPins) -> Any:
     if pins.button is None:
         return None
     with _remedies(pins.button, "button.pin"):
-        from gpiozero import Button  # noqa: PLC0415
+        from gpiozero import Button
 
         return Button(pins.button, pull_up=pins.button_pull_up)
 
 
 def _claim_led(pin: int, pins: GpioPins) -> Any:
     with _remedies(pin, "light.pins"):
-        from gpiozero import LED, PWMLED  # noqa: PLC0415
+        from gpiozero import LED, PWMLED
 
         if pins.dimmable:
             return PWMLED(pin, active_high=pins.led_active_high, frequency=PWM_HZ)
