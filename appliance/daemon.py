@@ -95,6 +95,7 @@ class Daemon:
         self._said = said or (lambda _who, _text: None)
         self._notifier = Notifier()
         self._stop = asyncio.Event()
+        self.started = asyncio.Event()
         self.starts_afresh = False
         self._audio_answered = True
         self.volume = loaded.config.audio.volume
@@ -174,6 +175,7 @@ class Daemon:
             await control.start()
             self.engine.reflect()
             self._notifier.ready()
+            self.started.set()
             group.create_task(self._settle_in())
             log.info("ready: board %s, %s", self._loaded.config.board, self._loaded.config.realtime.turn_detection)
             watch = group.create_task(self._watch())

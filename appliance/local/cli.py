@@ -96,3 +96,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
     finally:
         listener.close()
         talker.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

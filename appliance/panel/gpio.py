@@ -20,9 +20,10 @@ from typing import Any
 
 from appliance.conversation.state import Led
 from appliance.errors import DeviceError
-from appliance.panel.indicator import Light, frame_interval_s, light
+from appliance.panel.indicator import Light, light, next_frame_s
 
 PWM_HZ = 100
+EARLY_S = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +112,12 @@ class GpioPanel:
 
     def _frame(self, lamp: _Lamp, led: Led) -> None:
         """Draw one frame and order the next. What fails in here reaches the loop's exception handler."""
-        interval_s = frame_interval_s(led)
-        if interval_s is None:
-            lamp.show(light(led, 0.0), resting=True)
-            return
-        # Count frames from the beginning, so that late ones do not stretch the rhythm, and look at the middle
-        # of each, so that a timer which fires a little early or late never shows the neighbour's step.
-        frame = round((self._loop.time() - self._began_s) / interval_s)
-        lamp.show(light(led, (frame + 0.5) * interval_s), resting=False)
-        next_s = self._began_s + (frame + 1) * interval_s
-        self._next_frame = self._loop.call_at(next_s, self._frame, lamp, led)
+        # Look a little ahead, so that a timer which fires a touch early does not show the step before.
+        elapsed_s = self._loop.time() - self._began_s + EARLY_S
+        next_s = next_frame_s(led, elapsed_s)
+        lamp.show(light(led, elapsed_s), resting=next_s is None)
+        if next_s is not None:
+            self._next_frame = self._loop.call_at(self._began_s + next_s, self._frame, lamp, led)
 
     def _stop_ticking(self) -> None:
         if self._next_frame is not None:
@@ -132,7 +129,7 @@ class _Lamp:
     """One to three LEDs of gpiozero; writes only what changes."""
 
     def __init__(self, pins: GpioPins) -> None:
-        self._dimmable = pins.dimmable
+        self._dimmable = self._pulsing = pins.dimmable
         self._shown: tuple[float, ...] | None = None
         self._leds: list[Any] = []
         with contextlib.ExitStack() as undo:
@@ -156,11 +153,12 @@ class _Lamp:
                 led.value = value
 
     def _pulse(self, wanted: bool) -> None:
-        frequency_hz = PWM_HZ if wanted else None
+        if wanted is self._pulsing:
+            return
+        self._pulsing = wanted
+        self._shown = None  # changing the frequency forgets the duty cycle
         for led in self._leds:
-            if led.frequency != frequency_hz:
-                led.frequency = frequency_hz
-                self._shown = None  # changing it forgets the duty cycle
+            led.frequency = PWM_HZ if wanted else None
 
     def close(self) -> None:
         for led in self._leds:

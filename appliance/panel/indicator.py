@@ -31,6 +31,8 @@ from appliance.conversation.state import Led
 
 RGB = tuple[float, float, float]
 
+FRAME_S = 0.04
+
 
 class Light(NamedTuple):
     """What to show: ``brightness`` for one LED, ``rgb`` for three (brightness is already in it), all 0 to 1."""
@@ -45,25 +47,20 @@ class Light(NamedTuple):
 
 
 class _Pattern(NamedTuple):
-    """Corners (seconds, brightness) of one period, straight lines between; ``frame_s`` None: steady."""
+    """Corners (seconds, brightness) of one period, straight lines between."""
 
-    corners: tuple[tuple[float, float], ...]
     colour: RGB
-    frame_s: float | None
+    corners: tuple[tuple[float, float], ...]
 
 
-def _steady(brightness: float, colour: RGB) -> _Pattern:
-    return _Pattern(((0.0, brightness), (1.0, brightness)), colour, None)
-
-
-def _steps(colour: RGB, frame_s: float, *steps: tuple[float, float]) -> _Pattern:
+def _steps(colour: RGB, *steps: tuple[float, float]) -> _Pattern:
     """Hold each (seconds, brightness) in turn."""
     corners: list[tuple[float, float]] = []
     at_s = 0.0
     for lasts_s, brightness in steps:
         corners += [(at_s, brightness), (at_s + lasts_s, brightness)]
         at_s += lasts_s
-    return _Pattern(tuple(corners), colour, frame_s)
+    return _Pattern(colour, tuple(corners))
 
 
 _BLACK: RGB = (0.0, 0.0, 0.0)
@@ -75,36 +72,49 @@ _CYAN: RGB = (0.0, 1.0, 1.0)
 _YELLOW: RGB = (1.0, 0.6, 0.0)
 _MAGENTA: RGB = (1.0, 0.0, 1.0)
 
-# A step lasts at least two frames, so that a late frame cannot swallow one.
 _PATTERNS: dict[Led, _Pattern] = {
-    Led.OFF: _steady(0.0, _BLACK),
-    Led.IDLE: _steady(0.0, _BLACK),
-    Led.ATTENTIVE: _steps(_WHITE, 0.05, (0.1, 1.0), (2.9, 0.1)),
-    Led.LISTENING: _steady(1.0, _GREEN),
-    Led.THINKING: _Pattern(((0.0, 0.1), (0.4, 0.9), (0.8, 0.1)), _CYAN, 0.04),
-    Led.SPEAKING: _Pattern(((0.0, 1.0), (0.8, 1.0), (1.0, 0.2), (1.2, 1.0)), _BLUE, 0.04),
-    Led.MUTED: _steps(_RED, 0.1, (0.2, 1.0), (0.3, 0.0), (0.2, 1.0), (3.3, 0.0)),
-    Led.OFFLINE: _steps(_YELLOW, 0.5, (1.5, 1.0), (1.5, 0.0)),
-    Led.ERROR: _steps(_RED, 0.1, (0.2, 1.0), (0.2, 0.0), (0.2, 1.0), (0.2, 0.0), (0.2, 1.0), (1.5, 0.0)),
-    Led.UPDATING: _steps(_MAGENTA, 0.1, (0.8, 1.0), (0.3, 0.0), (0.2, 1.0), (0.3, 0.0)),
+    Led.OFF: _steps(_BLACK, (1.0, 0.0)),
+    Led.IDLE: _steps(_BLACK, (1.0, 0.0)),
+    Led.ATTENTIVE: _steps(_WHITE, (0.1, 1.0), (2.9, 0.1)),
+    Led.LISTENING: _steps(_GREEN, (1.0, 1.0)),
+    Led.THINKING: _Pattern(_CYAN, ((0.0, 0.1), (0.4, 0.9), (0.8, 0.1))),
+    Led.SPEAKING: _Pattern(_BLUE, ((0.0, 1.0), (0.8, 1.0), (1.0, 0.2), (1.2, 1.0))),
+    Led.MUTED: _steps(_RED, (0.2, 1.0), (0.3, 0.0), (0.2, 1.0), (3.3, 0.0)),
+    Led.OFFLINE: _steps(_YELLOW, (1.5, 1.0), (1.5, 0.0)),
+    Led.ERROR: _steps(_RED, (0.2, 1.0), (0.2, 0.0), (0.2, 1.0), (0.2, 0.0), (0.2, 1.0), (1.5, 0.0)),
+    Led.UPDATING: _steps(_MAGENTA, (0.8, 1.0), (0.3, 0.0), (0.2, 1.0), (0.3, 0.0)),
 }
 
 
 def light(led: Led, elapsed_s: float) -> Light:
     """Compute what ``led`` looks like ``elapsed_s`` after it began."""
-    corners, colour, _ = _PATTERNS[led]
-    brightness = _brightness(corners, math.fmod(max(elapsed_s, 0.0), corners[-1][0]))
-    red, green, blue = colour
+    (red, green, blue), corners = _PATTERNS[led]
+    (from_s, before), (to_s, after), at_s = _stretch(corners, elapsed_s)
+    brightness = before + (after - before) * (at_s - from_s) / (to_s - from_s)
     return Light(brightness, (red * brightness, green * brightness, blue * brightness))
 
 
-def frame_interval_s(led: Led) -> float | None:
-    """How often to call :func:`light` while ``led`` lasts; None: it is steady, once is enough."""
-    return _PATTERNS[led].frame_s
+def next_frame_s(led: Led, elapsed_s: float) -> float | None:
+    """Compute when, after ``elapsed_s``, to call :func:`light` again; None: it is steady, once is enough.
+
+    Only a slope needs frames; between two steps nothing has to wake up.
+    """
+    corners = _PATTERNS[led].corners
+    if len({brightness for _, brightness in corners}) == 1:
+        return None
+    (from_s, before), (to_s, after), at_s = _stretch(corners, elapsed_s)
+    due_s = to_s
+    if before != after:
+        due_s = min(from_s + (math.floor((at_s - from_s) / FRAME_S) + 1) * FRAME_S, to_s)
+    return elapsed_s + (due_s - at_s)
 
 
-def _brightness(corners: tuple[tuple[float, float], ...], at_s: float) -> float:
-    for (from_s, before), (to_s, after) in pairwise(corners):
-        if at_s < to_s:
-            return before + (after - before) * (at_s - from_s) / (to_s - from_s)
-    return corners[-1][1]
+def _stretch(
+    corners: tuple[tuple[float, float], ...], elapsed_s: float
+) -> tuple[tuple[float, float], tuple[float, float], float]:
+    """Find the two corners around a moment, and the moment within the period."""
+    at_s = math.fmod(elapsed_s, corners[-1][0])
+    for before, after in pairwise(corners):
+        if at_s < after[0]:
+            return before, after, at_s
+    raise AssertionError("fmod is less than its divisor")

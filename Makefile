@@ -1,0 +1,53 @@
+# make demo   talk to the appliance on this machine, without hardware or any service elsewhere
+# make test   all tests · make check   what CI checks besides · make bench   the benchmarks
+VENV := .venv/bin
+
+.PHONY: demo test test-slow check lint format docs bench bench-quick lock clean
+
+demo:
+	@.ci/setup demo
+	@$(VENV)/voice-appliance demo $(if $(DEMO_SAY),--say "$(DEMO_SAY)")
+
+test:
+	@.ci/setup test
+	$(VENV)/python -m pytest -q
+
+test-slow:
+	@.ci/setup test
+	$(VENV)/python -m pytest -q -m slow
+
+check: lint
+	$(VENV)/python -m mypy
+	$(VENV)/lint-imports
+	$(VENV)/python -m tests.docs --check
+	systemd-analyze verify --man=no --recursive-errors=no systemd/*.service
+	! git grep -nIE 'pypi\.(org|python)|pythonhosted|deb\.debian\.org|archive\.ubuntu' -- . ':!Makefile'
+
+lint:
+	@.ci/setup test
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+
+format:
+	@.ci/setup test
+	$(VENV)/ruff format .
+	$(VENV)/ruff check --fix .
+
+docs:
+	@.ci/setup test
+	$(VENV)/python -m tests.docs
+
+bench:
+	@.ci/setup test
+	$(VENV)/python -m tests.bench
+
+bench-quick:
+	@.ci/setup test
+	$(VENV)/python -m tests.bench --quick
+
+lock:
+	@.ci/setup test
+	.ci/lock
+
+clean:
+	rm -rf .venv .cache .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-reply.wav
