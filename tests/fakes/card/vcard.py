@@ -162,6 +162,11 @@ class VirtualCard:
         elapsed_ns = time.monotonic_ns() - int(self._header["t0_ns"])
         return int(elapsed_ns * 1e-9 * self.rate * float(self._header["speed"]))
 
+    def frame_at(self, monotonic_s: float) -> float:
+        """The frame that passed at a time of ``time.monotonic()``, on a card that was never frozen."""
+        elapsed_s = monotonic_s - int(self._header["t0_ns"]) * 1e-9
+        return elapsed_s * self.rate * float(self._header["speed"])
+
     def say(self, samples: npt.ArrayLike, at: int | None = None, *, mix: bool = False) -> int:
         """Puts sound at the microphone and returns its first frame.
 

@@ -1,0 +1,183 @@
+"""The commands for whoever sets an appliance up: check, devices, enrol, reset, calibrate.
+
+Responsible for: what they print and their exit codes. Not for: the running daemon.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from appliance import board, config
+from appliance.config import Loaded
+from appliance.errors import EXIT_FAILURE, ApplianceError, ConfigError, DeviceError, ProvisioningError, Secret
+
+Arguments = argparse.Namespace
+
+
+def _load(arguments: Arguments) -> Loaded:
+    return config.load(arguments.config or config.default_path())
+
+
+def check(arguments: Arguments) -> int:
+    """Show the merged configuration and where each value came from, then try what it names."""
+    loaded = _load(arguments)
+    print("\n".join(config.show(loaded)))
+    print()
+    failures = 0
+    for what, probe in (
+        ("microphone", _probe_capture),
+        ("loudspeaker", _probe_playback),
+        ("identity", _probe_identity),
+        ("enrolment", _probe_enrolment),
+    ):
+        try:
+            print(f"{what:<12} ok: {probe(loaded)}")
+        except ApplianceError as error:
+            failures += 1
+            print(f"{what:<12} FAILED: {error}")
+    return EXIT_FAILURE if failures else 0
+
+
+def _probe_capture(loaded: Loaded) -> str:
+    from appliance.audio.capturer import check_microphones
+    from appliance.audio.cards import Cards
+
+    audio = loaded.config.audio
+    check_microphones(audio.microphones)
+    pcm = Cards(audio, loaded.board, time.monotonic).open_capture()
+    try:
+        if max(audio.microphones) >= pcm.channels:
+            raise DeviceError(
+                f"audio.microphones = {list(audio.microphones)}: the card gives {pcm.channels} channel(s)",
+                hint=f"use channels 0 to {pcm.channels - 1}",
+            )
+        return f"{audio.capture}, {pcm.rate} Hz, {pcm.channels} channel(s), {pcm.format}"
+    finally:
+        pcm.close()
+
+
+def _probe_playback(loaded: Loaded) -> str:
+    from appliance.audio.cards import Cards
+
+    audio = loaded.config.audio
+    pcm = Cards(audio, loaded.board, time.monotonic).open_playback()
+    pcm.close()
+    return f"{audio.playback}, {pcm.rate} Hz, {pcm.channels} channel(s), {pcm.format}"
+
+
+def _probe_identity(loaded: Loaded) -> str:
+    from appliance.credentials.identity import Identity
+
+    return Identity.load_or_create(Path(loaded.config.state.directory)).device_id
+
+
+def _probe_enrolment(loaded: Loaded) -> str:
+    from appliance.credentials import enrolment
+    from appliance.tickets import enrolment_token
+
+    known = enrolment.load(Path(loaded.config.state.directory))
+    if known is not None:
+        return f"as {known.device_id} at {known.issuer}"
+    if not loaded.config.provisioning.url:
+        raise ConfigError("no provisioning service", hint="set [provisioning] url")
+    if enrolment_token(loaded.config) is None:
+        raise ProvisioningError("not enrolled yet", hint="run `voice-appliance enrol`")
+    return f"not yet; will enrol at {loaded.config.provisioning.url} at the first press"
+
+
+def devices(arguments: Arguments) -> int:
+    """List sound cards, PCM names and known boards, and say which board the configuration names."""
+    from appliance.audio import alsa
+
+    print("sound cards:  ", ", ".join(alsa.card_names()) or "none")
+    print("PCM names:    ", ", ".join(alsa.device_names()) or "none")
+    print("boards:")
+    for name in board.names():
+        profile = board.load(name)
+        wiring = f"button GPIO{profile.button.pin}" if profile.button.pin is not None else "no button"
+        print(
+            f"  {name:<14} {profile.name}; capture {profile.capture.device}, playback {profile.playback.device}; {wiring}"
+        )
+    path = arguments.config or config.default_path()
+    if path.exists():
+        print(f"configured:    {config.load(path).config.board} ({path})")
+    else:
+        print(f"configured:    nothing ({path} does not exist)")
+    return 0
+
+
+def enrol(arguments: Arguments) -> int:
+    """Enrol this device with the owner's token."""
+    from appliance.tickets import Tickets, enrolment_token
+
+    loaded = _load(arguments)
+    token = _given_token(arguments.token_file) or enrolment_token(loaded.config)
+    done = asyncio.run(Tickets(loaded.config).enrol(token))
+    print(f"enrolled at {done.issuer} as {done.device_id}")
+    return 0
+
+
+def _given_token(path: Path | None) -> Secret | None:
+    if path is None:
+        return None
+    try:
+        text = sys.stdin.readline() if str(path) == "-" else path.read_text()
+    except OSError as error:
+        raise ConfigError(f"--token-file {path}: {error.strerror}", hint="name a readable file") from error
+    return Secret(text.strip())
+
+
+def reset(arguments: Arguments) -> int:
+    """Forget identity and enrolment, after signing the device out at its service where that can be reached."""
+    from appliance.credentials import enrolment
+    from appliance.credentials.http import HttpClient
+    from appliance.credentials.identity import Identity
+
+    loaded = _load(arguments)
+    directory = Path(loaded.config.state.directory)
+    if not arguments.yes:
+        question = f"forget the identity in {directory}? The device must be enrolled again. [y/N] "
+        if input(question).strip().lower() != "y":
+            print("nothing was changed")
+            return EXIT_FAILURE
+    known = enrolment.load(directory)
+    if known is not None:
+        identity = Identity.load_or_create(directory)
+        try:
+            asyncio.run(enrolment.revoke(known, identity, client=HttpClient(), now=time.time))
+            print(f"signed out at {known.issuer}")
+        except ProvisioningError as error:
+            print(f"not signed out at {known.issuer}: {error}; its owner can revoke {known.device_id}")
+    enrolment.forget(directory)
+    Identity.forget(directory)
+    print("identity and enrolment are forgotten; restart the appliance")
+    return 0
+
+
+def calibrate(arguments: Arguments) -> int:
+    """Play a short sound, hear it, and say what the loop from loudspeaker to microphone is like."""
+    from appliance.audio import calibration
+    from appliance.audio.cards import Cards
+    from appliance.daemon import gain_of
+
+    loaded = _load(arguments)
+    audio = loaded.config.audio
+    cards = Cards(audio, loaded.board, time.monotonic)
+    found = calibration.measure(cards, audio.microphones, gain_of(audio.volume), time.monotonic, time.sleep)
+    for line in calibration.report(found):
+        print(line)
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Arguments], int]] = {
+    "check": check,
+    "devices": devices,
+    "enrol": enrol,
+    "reset": reset,
+    "calibrate": calibrate,
+}

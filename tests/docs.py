@@ -1,0 +1,83 @@
+"""Writes docs/conversation.md from the table of the conversation; ``--check`` fails when it is stale."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+
+from appliance.conversation import effects, events
+from appliance.conversation.state import Led, Phase, Settings, State, mirror
+from appliance.conversation.transitions import TABLE, Rule
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "conversation.md"
+HEAD = """# The conversation
+
+*Generated from `appliance/conversation/transitions.py` by `make docs`; do not edit.*
+
+Audio never enters this machine, only facts about audio do. `step(state, event, settings)` looks up a cell, applies
+its rule, and then settles: connect where a link is needed, ask for the reply that is owed, come to rest when
+nothing is pending, do chores when idle. An empty cell ignores its event (the button and the network race).
+LED, open microphone, gate and timers are functions of state (`mirror`), not effects.
+"""
+
+
+def first_line(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").splitlines()[0]
+
+
+def table() -> list[str]:
+    lines = ["## Table", "", "| event | " + " | ".join(p.name for p in Phase) + " |", "|---" * (len(Phase) + 1) + "|"]
+    for event, row in TABLE.items():
+        cells = [f"`{row[phase].__name__}`" if phase in row else "" for phase in Phase]
+        lines.append(f"| **{event.__name__}** | " + " | ".join(cells) + " |")
+    return lines
+
+
+def rules() -> list[str]:
+    seen: dict[str, Rule] = {}
+    for row in TABLE.values():
+        for rule in row.values():
+            seen.setdefault(rule.__name__, rule)
+    return ["## Rules", "", *(f"- `{name}`: {first_line(rule)}" for name, rule in seen.items())]
+
+
+def glossary(title: str, module: object, base: type) -> list[str]:
+    found = [
+        thing
+        for thing in vars(module).values()
+        if inspect.isclass(thing) and issubclass(thing, base) and thing is not base
+    ]
+    return [f"## {title}", "", *(f"- **{thing.__name__}**: {first_line(thing)}" for thing in found)]
+
+
+def lights() -> list[str]:
+    shown = [f"- {phase.name}: LED `{mirror(State(phase=phase), Settings()).led.value}`" for phase in Phase]
+    words = ", ".join(f"`{led.value}`" for led in Led)
+    return ["## What is shown", "", *shown, "", f"All LED words: {words}."]
+
+
+def page() -> str:
+    sections = [
+        table(),
+        rules(),
+        glossary("Events", events, events.Event),
+        glossary("Effects", effects, effects.Effect),
+        lights(),
+    ]
+    return "\n".join([HEAD, *("\n".join(section) + "\n" for section in sections)])
+
+
+def main() -> int:
+    wanted = page()
+    if "--check" not in sys.argv:
+        PAGE.write_text(wanted)
+        return 0
+    if PAGE.exists() and PAGE.read_text() == wanted:
+        return 0
+    sys.stderr.write("docs/conversation.md is stale: run `make docs` and commit it\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
