@@ -106,8 +106,11 @@ def load(name: str) -> Board:
 
 def _read(path: Path) -> Board:
     try:
-        return msgspec.convert(tomllib.loads(path.read_text()), Board)
+        board = msgspec.convert(tomllib.loads(path.read_text()), Board)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise ConfigError(f"{path}: {error}", hint="correct the board profile") from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="make the board profile readable") from error
+    if len(board.light.pins) not in (0, 1, 3):
+        raise ConfigError(f"{path}: light.pins = {list(board.light.pins)}", hint="an LED has one line, or red, green, blue")
+    return board

@@ -86,6 +86,15 @@ def gain_of(percent: int) -> float:
     return (percent / 100) ** 2
 
 
+def hold_ms_of(config: Config) -> int:
+    """Say when a press is known to be a hold: a terminal tells a tap from a hold only later than a button."""
+    if config.panel.backend == "terminal":
+        from appliance.panel.terminal import HOLD_MS
+
+        return HOLD_MS
+    return config.conversation.hold_ms
+
+
 class Daemon:
     """One appliance, from start to stop."""
 
@@ -150,7 +159,7 @@ class Daemon:
         parts = Parts(self.duplex, self.protocol, self.session, self._toolbox, records)
         hooks = Hooks(self._show, self._say, self._update)
         self.engine = Engine(parts, settings_of(self._loaded), hooks, loop, cues=config.audio.cues)
-        self.button = Button(self.engine, config.conversation.hold_ms, loop)
+        self.button = Button(self.engine, hold_ms_of(config), loop)
         self._front = self._open_front()
 
     def _open_front(self) -> Front:

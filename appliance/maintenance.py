@@ -99,9 +99,9 @@ def devices(arguments: Arguments) -> int:
     print("boards:")
     for name in board.names():
         profile = board.load(name)
-        wiring = f"button GPIO{profile.button.pin}" if profile.button.pin is not None else "no button"
+        button = f"button GPIO{profile.button.pin}" if profile.button.pin is not None else "no button"
         print(
-            f"  {name:<14} {profile.name}; capture {profile.capture.device}, playback {profile.playback.device}; {wiring}"
+            f"  {name:<14} {profile.name}; capture {profile.capture.device}, playback {profile.playback.device}; {button}"
         )
     path = arguments.config or config.default_path()
     if path.exists():

@@ -64,6 +64,12 @@ class RealtimeServer:
         self._server: Server | None = None
         self._speaking: asyncio.Task[None] | None = None
 
+    def begin(self, script: Script) -> None:
+        """Begin another story: forget what was heard, behave as ``script`` says."""
+        self.script = script
+        self.heard, self.audio, self.connections, self.sent_first_delta_at = [], [], [], []
+        self.responses = 0
+
     async def __aenter__(self) -> RealtimeServer:
         self._server = await serve(
             self._serve, "127.0.0.1", 0, process_request=self._upgrade, max_size=None, compression=None

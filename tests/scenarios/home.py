@@ -130,21 +130,33 @@ class Daemon:
             self.process.wait(10)
 
 
-class Home:
-    """Everything around one appliance."""
+class Town:
+    """What several homes share: the Realtime server and the provisioning service, which take a while to start."""
 
-    def __init__(self, directory: Path, card: VirtualCard, script: Script, settings: str = "") -> None:
-        self.card = card
+    def __init__(self, directory: Path) -> None:
         self.background = Background()
-        self.server = RealtimeServer(script)
+        self.server = RealtimeServer()
         self.background.run(self.server.__aenter__())
-        self.provisioning = Provisioning(directory / "provisioning", self.server.url)
+        self.provisioning = Provisioning(directory, self.server.url)
+
+    def close(self) -> None:
+        self.provisioning.close()
+        self.background.run(self.server.__aexit__())
+        self.background.close()
+
+
+class Home:
+    """One appliance in town: its sound card, its daemon, and a hand on the button."""
+
+    def __init__(self, town: Town, directory: Path, card: VirtualCard, script: Script, settings: str = "") -> None:
+        self.card, self.background, self.server = card, town.background, town.server
+        self.server.begin(script)
         token = directory / "token"
-        token.write_text(self.provisioning.token)
+        token.write_text(town.provisioning.token)
         config = f"""
 board = "virtual"
 [provisioning]
-url = "{self.provisioning.url}"
+url = "{town.provisioning.url}"
 enrolment_token_file = "{token}"
 [panel]
 backend = "none"
@@ -153,7 +165,7 @@ socket = "{directory / "daemon" / "control.sock"}"
 [state]
 directory = "{directory / "state"}"
 """
-        self.daemon = Daemon(directory / "daemon", merge(config, settings), card.environment)
+        self.daemon = Daemon(directory / "daemon", config + settings, card.environment)
 
     def hold(self, seconds: float) -> None:
         """Hold the button."""
@@ -163,24 +175,14 @@ directory = "{directory / "state"}"
 
     def heard(self, kind: str, count: int = 1, timeout_s: float = 15.0) -> dict[str, Any]:
         """Wait until the server got an event."""
-        return self.background.run(self.server.until(kind, count, timeout_s))
+        return self.background.run(self.server.until(kind, count, timeout_s), timeout_s + 5)
+
+    def replies(self) -> Samples:
+        """What the loudspeaker played so far."""
+        return np.asarray(self.card.spoken(0, self.card.now()), np.int16).reshape(-1)
 
     def close(self) -> None:
         self.daemon.close()
-        self.provisioning.close()
-        self.background.run(self.server.__aexit__())
-        self.background.close()
-
-
-def merge(config: str, settings: str) -> str:
-    """Put ``settings`` before the tables of ``config``, joining tables of the same name."""
-    for name in ("provisioning", "panel", "control", "state"):
-        if f"[{name}]" in settings:
-            head, _, rest = settings.partition(f"[{name}]\n")
-            body, _, tail = rest.partition("[")
-            config = config.replace(f"[{name}]\n", f"[{name}]\n{body}")
-            settings = head + ("[" + tail if tail else "")
-    return config + settings
 
 
 def spans_of_sound(samples: Samples, rate: int, gap_ms: int = 20) -> Iterator[tuple[int, int]]:
@@ -199,3 +201,16 @@ def tone(seconds: float, rate: int, frequency: float = 440.0, level: float = 0.3
     t = np.arange(int(seconds * rate)) / rate
     out: Samples = (level * 32767 * np.sin(2 * np.pi * frequency * t)).astype(np.int16)
     return out
+
+
+def correlation(one: Samples, other: Samples) -> float:
+    """Normalised correlation of two equally long stretches."""
+    a, b = one.astype(np.float64), other.astype(np.float64)
+    return float(np.dot(a, b) / max(1e-9, np.sqrt(np.dot(a, a) * np.dot(b, b))))
+
+
+def best_lag(signal: Samples, pattern: Samples) -> int:
+    """Where ``pattern`` lies in ``signal``: the lag of the best correlation."""
+    size = 1 << (len(signal) + len(pattern) - 1).bit_length()
+    spectrum = np.fft.rfft(signal.astype(float), size) * np.conj(np.fft.rfft(pattern.astype(float), size))
+    return int(np.argmax(np.fft.irfft(spectrum, size)[: len(signal)]))

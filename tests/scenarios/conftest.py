@@ -1,0 +1,36 @@
+"""A town for the session, a home for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.card import VirtualCard
+from tests.fakes.realtime_server import Script
+from tests.scenarios.home import Home, Town
+
+MakeHome = Callable[..., Home]
+
+
+@pytest.fixture(scope="session")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    """The server and the provisioning service."""
+    made = Town(tmp_path_factory.mktemp("town"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def home(town: Town, tmp_path: Path, virtual_card: Callable[..., VirtualCard]) -> Iterator[MakeHome]:
+    """Make a home: ``home(script, settings, **card)``."""
+    made: list[Home] = []
+
+    def make(script: Script | None = None, settings: str = "", **card: object) -> Home:
+        made.append(Home(town, tmp_path, virtual_card(**card), script or Script(), settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
