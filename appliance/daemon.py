@@ -196,10 +196,9 @@ class Daemon:
 
     async def _shut(self, control: ControlServer) -> None:
         """End in order: silence (with a fade), session, socket, cards, light. Within two seconds."""
-        self.duplex.flush()
+        self.engine.hush()
         await asyncio.sleep(FADE_S)  # the fade sounds, and the truncation goes out
         self._timers.close()
-        self._toolbox.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_S):
                 await self.session.finish()

@@ -213,6 +213,11 @@ class Engine:
             self._timer = self._alarm = None
             self.post(ev.PhaseTimeout())
 
+    def hush(self) -> None:
+        """Silence a reply with a fade, and tell the session what of it was heard."""
+        self._interrupt()
+        self._parts.session.flush()
+
     def close(self) -> None:
         """Stop the timer: nothing is decided any more."""
         self._arm(None)

@@ -129,7 +129,7 @@ class Player:
             for item, samples in runs:
                 self._write(samples, item, now)
                 wanted -= len(samples)
-            if not self.queue.frames and not len(self._cue):
+            if not self.queue.frames and not len(self._cue) and (self._ended or not self._playing):
                 self.speaker.write(np.zeros(int(TAIL_S * rate), np.int16))
 
     def _write(self, samples: Samples, item: str, now: float) -> None:
