@@ -262,6 +262,7 @@ class Daemon:
 
     def _say(self, who: str, text: str) -> None:
         self._front.say(who, text)
+        self.controls.publish({"event": "said", "who": who, "text": text})
         self._said(who, text)
 
     def _reload(self) -> None:

@@ -175,7 +175,7 @@ class Engine:
         self.counters[f"cue_{sound.value}"] += 1
         if sound in (do.Sound.OFFLINE, do.Sound.ERROR):
             log.warning("told the person: %s", sound.value)
-        if self._cues:
+        if self._cues or sound is do.Sound.TIMER:  # a timer that does not ring is none
             self._parts.duplex.cue(sound)
 
     # --- mirrors ---

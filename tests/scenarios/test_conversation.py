@@ -177,3 +177,43 @@ def test_typed_words_are_answered_aloud(home: MakeHome) -> None:
     assert item["content"] == [{"type": "input_text", "text": "What is the time?"}]
     at.daemon.until_phase("speaking")
     at.daemon.until_phase("idle")
+
+
+def test_follow_up_speech_arrives_from_before_its_onset(home: MakeHome) -> None:
+    """Nothing is streamed while nobody speaks, and yet the first word is whole: at least 300 ms before it arrive."""
+    settings = "[conversation]\nfollow_up_s = 5\nend_of_turn_ms = 500\n[audio]\ncues = false\n"
+    at = home(Script(reply=tone(0.3, 24_000).tobytes()), settings)
+    at.hold(0.4)
+    at.daemon.until_phase("idle")
+    voice = go_forward(RATE)
+    at.daemon.command("tap")
+    at.card.say(voice, at.card.now() + RATE // 5)
+    at.heard("response.create", count=2)
+    at.daemon.until_phase("speaking")
+    at.daemon.until_phase("listening")
+    quiet_from = len(at.server.pcm)
+    time.sleep(0.8)
+    assert len(at.server.pcm) == quiet_from, "an open follow-up window streams nothing by itself"
+    onset = np.flatnonzero(np.abs(voice) > 1500)[0] * 1000 / RATE
+    at.card.say(voice, at.card.now() + RATE // 10)
+    at.heard("response.create", count=3)
+    turn = np.frombuffer(at.server.pcm[quiet_from:], "<i2")
+    expected = soxr.resample(voice, RATE, 24_000, quality="HQ")
+    # Where the recording's first sample lies in what arrived: before the onset there must be 300 ms or all there is.
+    lead_ms = best_lag(np.concatenate((np.zeros(24_000, np.int16), turn)), expected) / 24 - 1000 + onset
+    assert lead_ms >= 299
+    at.daemon.until_phase("listening")
+    assert at.daemon.command("status")["mic_open"]
+
+
+def test_hands_free_wakes_by_voice(home: MakeHome) -> None:
+    settings = "[conversation]\nhands_free = true\nfollow_up_s = 0\nend_of_turn_ms = 500\n[audio]\ncues = false\n"
+    at = home(Script(reply=tone(0.5, 24_000).tobytes()), settings)
+    at.daemon.until(lambda: at.card.capture_open, "the microphone")
+    assert at.daemon.command("status")["led"] == "attentive"
+    time.sleep(0.5)
+    assert not at.server.audio
+    at.card.say(go_forward(RATE))
+    at.heard("input_audio_buffer.commit")
+    at.daemon.until_phase("speaking")
+    at.daemon.until_phase("idle")
