@@ -77,7 +77,10 @@ class TerminalFront:
         from appliance.panel.terminal import Key, TerminalPanel
 
         def on_key(key: Key) -> None:
-            stop() if key is Key.QUIT else mute()
+            if key == "quit":
+                stop()
+            else:
+                mute()
 
         self._panel = TerminalPanel(loop, sys.stdin.fileno(), sys.stdout, edge, on_key)
         self._panel.open()

@@ -12,10 +12,20 @@ import sys
 
 PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 # Tokens and keys by their prefixes: none should ever get here, and none gets further.
-SECRETS = re.compile(r"\b((?:ek|vdt|vet|sk)[_-])[A-Za-z0-9_\-.]{4,}")
-
-
+# Also after an underscore and after a %-escape, but not inside a word such as "risk-free".
+SECRETS = re.compile(r"(?:(?<![A-Za-z])|(?<=%[0-9A-Fa-f]{2}))((?:ek|vdt|vet|sk)[_-])[A-Za-z0-9_\-.]{4,}")
 SHORTENED = r"\1…"
+
+
+def without_secrets(text: str) -> str:
+    """Shorten whatever looks like a token or key to its prefix."""
+    return SECRETS.sub(SHORTENED, text)
+
+
+def one_line(text: str) -> str:
+    """Join the lines of ``text`` with bars; what a terminal would obey becomes a question mark."""
+    joined = " | ".join(line for line in text.splitlines() if line.strip())
+    return "".join(c if c.isprintable() else " " if c == "\t" else "?" for c in joined)
 
 
 class OneLine(logging.Formatter):
@@ -27,8 +37,7 @@ class OneLine(logging.Formatter):
         if record.exc_info:
             text = f"{text} | {self.formatException(record.exc_info)}"
         name = record.name.removeprefix("appliance.")
-        line = text.replace("\n", " | ")
-        return f"{name}: {SECRETS.sub(SHORTENED, line)}"
+        return f"{name}: {without_secrets(one_line(text))}"
 
 
 class Terminal(OneLine):
@@ -40,29 +49,43 @@ class Terminal(OneLine):
 
 
 class Journal(logging.Handler):
-    """Sends lines to journald with their priority; never waits for it."""
+    """Sends lines to journald with their priority."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one line."""
-        from systemd import journal
+        import systemd.journal as journal  # noqa: PLR0402  # mypy takes our folder systemd/ for the package otherwise
 
-        journal.send(
-            self.format(record),
-            PRIORITY=str(PRIORITIES.get(record.levelname, 6)),
-            SYSLOG_IDENTIFIER="voice-appliance",
-            LOGGER=record.name,
-        )
+        try:
+            journal.send(
+                self.format(record),
+                PRIORITY=str(PRIORITIES.get(record.levelname, 6)),
+                SYSLOG_IDENTIFIER="voice-appliance",
+                LOGGER=record.name,
+            )
+        except (OSError, ValueError):  # a lost line is better than a dead appliance
+            self.handleError(record)
 
 
 def set_up(*, debug: bool, quiet: bool = False) -> None:
-    """Send our log lines to the journal when systemd started us, else to standard error."""
-    if "JOURNAL_STREAM" in os.environ:
+    """Send log lines to the journal when systemd started us, else to standard error.
+
+    Those of the libraries too, from WARNING up: their lines are held to the same rules.
+    """
+    if _stderr_is_the_journal():
         handler: logging.Handler = Journal()
         handler.setFormatter(OneLine())
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(Terminal())
-    logger = logging.getLogger("appliance")
-    logger.handlers[:] = [handler]
-    logger.propagate = False
-    logger.setLevel(logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO)
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(logging.WARNING)
+    logging.getLogger("appliance").setLevel(logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO)
+
+
+def _stderr_is_the_journal() -> bool:
+    """Compare as systemd.exec(5) says: a terminal started by a service inherits the variable, not the stream."""
+    try:
+        seen = os.fstat(sys.stderr.fileno())
+    except (AttributeError, OSError, ValueError):  # closed
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{seen.st_dev}:{seen.st_ino}"

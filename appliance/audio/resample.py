@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from appliance.audio.format import Samples
 
 TAPS = 40  # input samples under the filter at equal or rising rate: passband to 85 % of Nyquist
+FEW_PHASES = 4
 KAISER_BETA = 7.5  # about 75 dB of image and alias rejection
 
 
@@ -44,7 +45,7 @@ class Resampler:
         """Convert the next samples of the stream."""
         if self._same:
             return samples
-        held = np.concatenate((self._held, samples.astype(np.float32)))
+        held = np.concatenate((self._held, samples), dtype=np.float32)
         windows = len(held) - self._taps + 1
         count = max(0, -((self._at - windows * self._up) // self._down))
         if count <= 0:
@@ -55,17 +56,35 @@ class Resampler:
         spent = self._at // self._up
         self._held = held[spent:]
         self._at -= spent * self._up
-        return np.clip(np.rint(out), -32768, 32767).astype(np.int16)
+        np.rint(out, out)
+        np.maximum(out, -32768.0, out)
+        np.minimum(out, 32767.0, out)
+        return out.astype(np.int16)
 
     def _filtered(self, held: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+        if self._up <= FEW_PHASES:
+            return self._correlated(held, count)
         view = sliding_window_view(held, self._taps)
-        if self._up == 1:
-            first = self._at
-            stop = first + (count - 1) * self._down + 1
-            whole: NDArray[np.float32] = view[first : stop : self._down] @ self._phases[0]
-            return whole
         at = self._at + np.arange(count) * self._down
         out: NDArray[np.float32] = np.einsum("ij,ij->i", view[at // self._up], self._phases[at % self._up])
+        return out
+
+    def _correlated(self, held: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+        """With few phases: one correlation a phase over everything, of which every ``down``-th value is an output.
+
+        It computes more than is used and is still several times faster: few calls, each in C.
+        """
+        up, down = self._up, self._down
+        if up == 1:
+            every = np.correlate(held, self._phases[0], "valid")
+            picked: NDArray[np.float32] = every[self._at :: down][:count].copy()
+            return picked
+        out = np.empty(count, np.float32)
+        for first in range(min(up, count)):
+            at = self._at + first * down
+            every = np.correlate(held, self._phases[at % up], "valid")
+            mine = out[first::up]  # outputs of one phase are ``up`` apart, and ``down`` input samples
+            mine[:] = every[at // up :: down][: len(mine)]
         return out
 
     def flush(self) -> Samples:
