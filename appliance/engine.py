@@ -69,6 +69,8 @@ class Engine:
         self._turn = 0
         self._pressed_at: float | None = None
         self._pushed = 0
+        self._flushed_at = -1  # what had been pushed when the loudspeaker was last told to be silent
+        self._heard_before: dict[str, float] = {}  # that silence: what had drained while the order was on its way
         self._speaker = False
         self._response = ""  # the response whose audio sounds
         self._words: list[str] = []
@@ -166,7 +168,9 @@ class Engine:
 
     def _interrupt(self) -> None:
         self._parts.records.interrupted(self._pressed_at or self._loop.time())
-        self._parts.protocol.interrupt()
+        for fact in self._parts.protocol.interrupt():
+            self.session_fact(fact)
+        self._flushed_at = self._pushed
         self._parts.duplex.flush()
         self._parts.toolbox.stop()
         self._tell_words()
@@ -253,10 +257,9 @@ class Engine:
                 self._session_event(fact)
 
     def _session_event(self, event: ev.Event) -> None:
-        if isinstance(event, ev.ResponseFinished) and event.response_id == self._response:
+        finished = isinstance(event, ev.ResponseFinished) and event.response_id == self._response
+        if finished or isinstance(event, ev.LinkLost | ev.LinkRefused):
             self._tell_words()
-            self._parts.duplex.end_reply()
-        elif isinstance(event, ev.LinkLost | ev.LinkRefused):
             self._parts.duplex.end_reply()
         self.post(event)
 
@@ -314,11 +317,16 @@ class Engine:
     def _drained(self, pushes: int, heard_ms: dict[str, float]) -> None:
         if pushes != self._pushed:
             return  # more was pushed meanwhile; it will drain in its turn
+        if pushes == self._flushed_at:
+            self._heard_before = heard_ms  # the interruption came a moment later: it repairs what was heard
+            return
         self._parts.protocol.played()
         self._parts.records.heard(sum(heard_ms.values()))
         self.post(ev.PlaybackDrained())
 
     def _flushed(self, heard_ms: dict[str, float], silent_at: float) -> None:
+        before, self._heard_before = self._heard_before, {}
+        heard_ms = {item: before.get(item, 0.0) + heard_ms.get(item, 0.0) for item in {**before, **heard_ms}}
         repairs = self._parts.protocol.repair(heard_ms)
         cut = [r.audio_end_ms for r in repairs if isinstance(r, Truncate)]
         self._parts.records.silent(silent_at, sum(heard_ms.values()), cut[-1] if cut else None)

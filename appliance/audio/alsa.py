@@ -19,7 +19,6 @@ from appliance.errors import DeviceError
 PERIOD_MS: Final = 10
 CAPTURE_PERIODS: Final = 24  # survives a scheduling hole of 240 ms
 PLAYBACK_PERIODS: Final = 24
-LIKED_FORMATS: Final = ("S16_LE", "S32_LE", "S24_LE", "S24_3LE", "FLOAT_LE")
 _XRUN: Final = -32
 
 
@@ -29,20 +28,12 @@ class Pcm:
     def __init__(self, direction: int, device: str, rate: int, channels: int, periods: int) -> None:
         self.device = device
         self._word = "microphone" if direction == alsaaudio.PCM_CAPTURE else "loudspeaker"
-        try:
-            self._pcm = alsaaudio.PCM(
-                direction,
-                alsaaudio.PCM_NONBLOCK,
-                device=device,
-                rate=rate,
-                channels=channels,
-                format=alsaaudio.PCM_FORMAT_S16_LE,
-                periodsize=rate * PERIOD_MS // 1000,
-                periods=periods,
-            )
-        except alsaaudio.ALSAAudioError as error:
-            raise DeviceError(f"cannot open the {self._word}: {error}", hint=_opening_hint(str(error))) from error
+        self._pcm = self._open(direction, rate, channels, periods)
         info = self._pcm.info()
+        if info["rate"] != rate:  # period and ring were asked for in frames of another length
+            self._pcm.close()
+            self._pcm = self._open(direction, info["rate"], channels, periods)
+            info = self._pcm.info()
         self.rate: int = info["rate"]
         self.channels: int = info["channels"]
         self.format: str = info["format_name"]
@@ -55,6 +46,21 @@ class Pcm:
                 hint="name another ALSA device in [audio], such as plughw:…",
             )
         self.frame_bytes = BYTES_PER_FRAME[self.format] * self.channels
+
+    def _open(self, direction: int, rate: int, channels: int, periods: int) -> alsaaudio.PCM:
+        try:
+            return alsaaudio.PCM(
+                direction,
+                alsaaudio.PCM_NONBLOCK,
+                device=self.device,
+                rate=rate,
+                channels=channels,
+                format=alsaaudio.PCM_FORMAT_S16_LE,
+                periodsize=rate * PERIOD_MS // 1000,
+                periods=periods,
+            )
+        except alsaaudio.ALSAAudioError as error:
+            raise DeviceError(f"cannot open the {self._word}: {error}", hint=_opening_hint(str(error))) from error
 
     def _failed(self, error: Exception) -> DeviceError:
         return DeviceError(f"the {self._word} failed: {error}", hint="is it still plugged in?")

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from appliance.audio.endpoint import End, Endpointer, Onset
+from appliance.audio.endpoint import BLOCK_S, End, Endpointer, Onset
 from appliance.audio.facts import AudioFact, Captured, TurnTail, VoiceBegan, VoiceStopped
 from appliance.audio.format import DETECTOR_RATE, SESSION_RATE, Samples, from_device, level_dbfs, mono_of
 from appliance.audio.gate import Gate
@@ -20,6 +20,8 @@ from appliance.audio.resample import Resampler
 from appliance.errors import ConfigError, DeviceError
 
 FROZEN_S = 2.0
+AT_ONCE = 2  # blocks: waking for each 10 ms would cost nearly twice the CPU for 10 ms of latency
+READS = 64  # at most, in one turn of the thread: a ring is 24 periods
 SILENT_FAR: Samples = np.zeros(BLOCK, np.int16)
 Far = Callable[[float], Samples | None]  # the 10 ms at 16 kHz that sounded from a time on; None: silence
 
@@ -50,12 +52,6 @@ class Capturer:
         endpointer: Endpointer,
         post: Callable[[AudioFact], None],
     ) -> None:
-        if max(microphones) >= pcm.channels:
-            pcm.close()
-            raise DeviceError(
-                f"audio.microphones = {list(microphones)}: the card gives {pcm.channels} channel(s)",
-                hint=f"use channels 0 to {pcm.channels - 1}",
-            )
         self.pcm = pcm
         self.overruns = 0
         self.level_dbfs = -96.0
@@ -74,7 +70,7 @@ class Capturer:
 
     def due_s(self) -> float:
         """Seconds until the next block should be there."""
-        lacking = self._block - len(self._pending) - self.pcm.waiting()
+        lacking = AT_ONCE * self._block - len(self._pending) - self.pcm.waiting()
         return max(0.0, lacking / self.pcm.rate)
 
     def pump(self, now: float, far: Far) -> None:
@@ -83,34 +79,42 @@ class Capturer:
         Raises:
             DeviceError: the card is gone, or delivers nothing for two seconds.
         """
-        while True:
+        there = self.pcm.waiting()
+        behind = len(self._pending) + there  # frames, between the next block's first one and now
+        parts = [self._pending]
+        for _ in range(READS):
             data = self.pcm.read()
             if data is None:
                 self.overruns += 1
+                behind = sum(map(len, parts))
                 continue
             if not data:
                 break
             self._moved_at = now
-            frames = from_device(data, self.pcm.format, self.pcm.channels)
-            self._pending = np.concatenate((self._pending, frames)) if len(self._pending) else frames
-            while len(self._pending) >= self._block:
-                block, self._pending = self._pending[: self._block], self._pending[self._block :]
-                behind = len(self._pending) + self.pcm.waiting()
-                self._take(block, now - (behind + self._block) / self.pcm.rate, far)
+            parts.append(from_device(data, self.pcm.format, self.pcm.channels))
+            there -= len(parts[-1])
+            if there <= 0:  # what comes while we read is for the next turn: a slow machine would stay here for good
+                break
+        frames = np.concatenate(parts) if len(parts) > 1 else self._pending
+        whole = len(frames) // self._block * self._block
+        self._pending = frames[whole:]
+        if whole:
+            self._take(frames[:whole], now - behind / self.pcm.rate, far)
         if self._moved_at is None:
             self._moved_at = now
         if now - self._moved_at > FROZEN_S:
             raise DeviceError("the microphone delivers nothing", hint="unplug it and plug it in again")
 
-    def _take(self, block: Samples, at: float, far: Far) -> None:
-        """Process 10 ms that began at ``at``."""
-        session = self._up.process(mono_of(block, self._microphones))
+    def _take(self, blocks: Samples, at: float, far: Far) -> None:
+        """Process whole blocks, the first of which began at ``at``."""
+        session = self._up.process(mono_of(blocks, self._microphones))
         for pcm, captured_at in self._gate.pass_(session.tobytes(), at):
             self._post(Captured(self._gate.turn, pcm, captured_at))
         self._listened = np.concatenate((self._listened, self._down.process(session)))
         while len(self._listened) >= BLOCK:
             near, self._listened = self._listened[:BLOCK], self._listened[BLOCK:]
             self._detect(near, at, far)
+            at += BLOCK_S
 
     def _detect(self, near: Samples, at: float, far: Far) -> None:
         sounding = far(at)

@@ -14,6 +14,7 @@ from appliance.audio.format import Samples
 from appliance.audio.speaker import PlaybackPcm
 from appliance.board import Board
 from appliance.config import Audio
+from appliance.errors import DeviceError
 
 
 class Cards:
@@ -30,7 +31,16 @@ class Cards:
         Raises:
             DeviceError: it cannot be opened, or gives what cannot be converted.
         """
-        name = self._audio.capture
+        pcm = self._open_capture(self._audio.capture)
+        if max(self._audio.microphones) >= pcm.channels:
+            pcm.close()
+            raise DeviceError(
+                f"audio.microphones = {list(self._audio.microphones)}: the card gives {pcm.channels} channel(s)",
+                hint=f"use channels 0 to {pcm.channels - 1}",
+            )
+        return pcm
+
+    def _open_capture(self, name: str) -> CapturePcm:
         if name.startswith(wavfile.PREFIX):
             return wavfile.WavCapture(Path(name.removeprefix(wavfile.PREFIX)), self._clock, self._heard)
         channels = max(self._board.capture.channels, max(self._audio.microphones) + 1)

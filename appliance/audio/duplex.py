@@ -20,7 +20,7 @@ from appliance.audio.capturer import Capturer
 from appliance.audio.cards import Cards
 from appliance.audio.cues import render
 from appliance.audio.endpoint import Endpointer
-from appliance.audio.facts import AudioFact, DeviceBack, DeviceLost, Drained, Flushed, TurnTail
+from appliance.audio.facts import AudioFact, DeviceBack, DeviceLost, Flushed, TurnTail
 from appliance.audio.format import Samples
 from appliance.audio.gate import Gate
 from appliance.audio.player import Player
@@ -66,6 +66,7 @@ class Duplex:
         self._cues: dict[tuple[Sound, int], Samples] = {}
         self._totals: Counter[str] = Counter()
         self._pushes = 0
+        self._unreported: dict[str, float] = {}  # what was heard of a reply when its loudspeaker was lost
         self.beats = 0  # rises with every turn of the thread
 
     # --- for the event loop ---
@@ -94,7 +95,8 @@ class Duplex:
     @property
     def level_dbfs(self) -> float:
         """The microphone's level."""
-        return self._capturer.level_dbfs if self._capturer else -96.0
+        capturer = self._capturer  # the thread may close it meanwhile
+        return -96.0 if capturer is None else capturer.level_dbfs
 
     def set_microphone(self, wanted: bool) -> None:
         """Open or close the microphone."""
@@ -116,7 +118,7 @@ class Duplex:
         """Play reply audio, 24 kHz mono s16le; returns the number of this push, for :class:`Drained`."""
         self._pushes += 1
         number, at = self._pushes, self._clock()
-        self._do(lambda: self._open_player().push(item_id, pcm, at, number))
+        self._do(lambda: self._push(item_id, pcm, at, number))
         return number
 
     def end_item(self, item_id: str) -> None:
@@ -148,6 +150,7 @@ class Duplex:
         if player is not None:
             totals["underruns"] += player.speaker.underruns
             totals["starvations"] += player.starvations
+            totals["playback_dropped_ms"] += round(player.queue.dropped_ms)
         return dict(totals)
 
     def _do(self, command: Callable[[], object]) -> None:
@@ -189,8 +192,8 @@ class Duplex:
         due = []
         if self._capturer is not None:
             due.append(self._capturer.due_s())
-        if self._player is not None and (wait := self._player.due_s(now)) is not None:
-            due.append(wait)
+        if self._player is not None and not (self._wants_speaker and self._player.idle):
+            due.append(self._player.due_s(now))
         if self._lost:
             due.append(max(0.01, self._probe_at - now))
         return min(due) if due else None
@@ -242,12 +245,21 @@ class Duplex:
             self._player = Player(self._cards.open_playback(), self._playout, self._gain, self._post)
         return self._player
 
+    def _push(self, item_id: str, pcm: bytes, at: float, number: int) -> None:
+        if not self._lost:  # else nobody can hear it: it is not for this to look for the card
+            self._open_player().push(item_id, pcm, at, number)
+
     def _flush(self) -> None:
         now = self._clock()
-        if self._player is not None:
+        heard, self._unreported = self._unreported, {}
+        if self._player is None:
+            self._post(Flushed(heard, now))
+            return
+        try:
             self._player.flush(now)
-        else:
-            self._post(Flushed({}, now))
+        except DeviceError:  # gone, but whoever asked still has to know what was heard
+            self._post(Flushed(self._player.heard_ms(), now))
+            raise
 
     def _cue(self, sound: Sound) -> None:
         if self._lost:
@@ -292,10 +304,10 @@ class Duplex:
     def _close_player(self) -> None:
         player, self._player = self._player, None
         if player is not None:
-            if not player.idle:
-                self._post(Drained(self._pushes, {}))
+            self._unreported = player.heard_ms()  # the flush that answers a loss wants to know
             self._totals["underruns"] += player.speaker.underruns
             self._totals["starvations"] += player.starvations
+            self._totals["playback_dropped_ms"] += round(player.queue.dropped_ms)
             player.close()
 
     def _close_all(self) -> None:

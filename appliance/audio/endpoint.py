@@ -60,7 +60,7 @@ class Endpointer:
         if not self._talking and sum(self._window) >= ENOUGH:
             self._talking = True
             return Onset(at + BLOCK_S - BLOCK_S * len(self._window))
-        if self._talking and at + BLOCK_S - self._voiced_until >= self._patience_s:
+        if self._talking and at + 1.5 * BLOCK_S - self._voiced_until >= self._patience_s:  # half a block for rounding
             self._talking = False
             self._peak_dbfs = -96.0
             return End(self.speech_ended_at if self.speech_ended_at is not None else self._voiced_until)

@@ -21,6 +21,7 @@ from appliance.errors import DeviceError
 FILL_S = 0.2  # how full the ring is kept
 REFILL_S = 0.1  # when it is filled up again
 TAIL_S = 0.03  # silence behind the last sample, so that stopping is not an underrun
+NEAR_S = 0.006  # a ring so close to its end gets that silence although more is expected
 STARVED_S = 10.0  # a reply that stays dry for so long is over
 FROZEN_S = 2.0
 LINGER_S = 3.0  # an idle loudspeaker is closed after
@@ -45,7 +46,10 @@ class Player:
         self._dry_at: float | None = None
         self._busy_at = 0.0
         self._end = 0  # position of the last sample that matters
-        self._progress = (0, 0.0)  # position, and when it was seen to move
+        self._tail: Samples = np.zeros(min(int(TAIL_S * pcm.rate), pcm.buffer_frames // 4), np.int16)
+        self._full = min(int(FILL_S * pcm.rate), pcm.buffer_frames - len(self._tail))
+        self._refill = min(int(REFILL_S * pcm.rate), self._full // 2)
+        self._progress: tuple[int, float] | None = None  # position, and when it was seen to move
         self._far = Resampler(pcm.rate, DETECTOR_RATE)
         self._far_at: int | None = None
 
@@ -54,8 +58,9 @@ class Player:
     def push(self, item_id: str, pcm: bytes, at: float, pushes: int) -> None:
         """Add reply audio: 24 kHz mono s16le, received at ``at``; ``pushes`` numbers it."""
         if not self._reply:
-            self._reply, self._ended, self._first_push_at = True, False, at
+            self._reply, self._first_push_at = True, at
             self.speaker.forget_items()
+        self._ended = False  # another response may follow one that still sounds
         self._pushes = pushes
         self._dry_at = None
         self.queue.push(item_id, pcm)
@@ -64,18 +69,19 @@ class Player:
     def end_item(self, item_id: str) -> None:
         """Note that an item has all its audio."""
         self.queue.end(item_id)
+        self.playout.paused()
 
     def end_reply(self) -> None:
         """Note that the reply has all its audio."""
         self.queue.end_all()
+        self.playout.paused()
         self._ended = True
 
     def cue(self, samples: Samples) -> None:
         """Play an ear-con (int16 mono at the card's rate), mixed over whatever sounds."""
         if not self._playing:
-            self._cue = np.zeros(0, np.int16)  # a newer ear-con replaces an older one
             self.speaker.stop()
-        self._cue = samples
+        self._cue = samples  # a newer ear-con replaces an older one
 
     def flush(self, now: float) -> None:
         """Silence now; reports what was heard."""
@@ -87,7 +93,8 @@ class Player:
         self._cue = self._cue[:0]
         self._reply = self._playing = self._ended = False
         self._first_push_at = self._dry_at = None
-        self._end = self.speaker.position()
+        self.speaker.forget_items()
+        self._end = self.speaker.position() + rate * FADE_MS // 1000  # let the fade sound
 
     # --- the thread's turn ---
 
@@ -102,6 +109,7 @@ class Player:
         if self._playing or len(self._cue):
             self._busy_at = now
             self._fill(now)
+            self._write_tail()
         self._watch(now)
         if self._playing and not self.queue.frames:
             self._run_out(now)
@@ -118,9 +126,10 @@ class Player:
             self._playing = True
 
     def _fill(self, now: float) -> None:
-        rate = self.speaker.rate
-        wanted = int(FILL_S * rate) - self.speaker.delay()
-        while wanted > 0 and (self.queue.frames or len(self._cue)):
+        if self._hungry and self._tail_written:
+            self.speaker.take_back(self._end)
+        wanted = self._full - self.speaker.delay()
+        while wanted > 0 and self._hungry:
             runs = self.queue.pull(wanted) if self._playing else []
             if not runs:
                 if not len(self._cue):
@@ -129,8 +138,29 @@ class Player:
             for item, samples in runs:
                 self._write(samples, item, now)
                 wanted -= len(samples)
-            if not self.queue.frames and not len(self._cue) and (self._ended or not self._playing):
-                self.speaker.write(np.zeros(int(TAIL_S * rate), np.int16))
+
+    @property
+    def _expecting(self) -> bool:
+        """True while a sounding reply has not all its audio."""
+        return self._playing and not (self._ended and self.queue.complete)
+
+    @property
+    def _near(self) -> bool:
+        return self.speaker.delay() <= NEAR_S * self.speaker.rate
+
+    @property
+    def _hungry(self) -> bool:
+        """True when there is something to write: an ear-con alone does not push apart a reply that is awaited."""
+        return bool(self.queue.frames and self._playing) or (len(self._cue) > 0 and (not self._expecting or self._near))
+
+    @property
+    def _tail_written(self) -> bool:
+        return self.speaker.running and self.speaker.written > self._end
+
+    def _write_tail(self) -> None:
+        """Put silence behind the last sample; while more is expected only at the last moment, or it would be heard."""
+        if self.speaker.running and not (self._hungry or self._tail_written) and (self._near or not self._expecting):
+            self.speaker.write(self._tail)
 
     def _write(self, samples: Samples, item: str, now: float) -> None:
         sound = amplified(samples, self.gain)
@@ -157,44 +187,57 @@ class Player:
             self._dry_at = now
             self._playing = False
             self.speaker.stop()
-            if not self.queue.complete:  # else an item has ended and another may follow
+            if self.queue.complete:  # an item has ended and another may follow
+                self.playout.finished()
+            else:
                 self.starvations += 1
-                self.playout.starved(now)
+                self.playout.starved()
 
     def _drain(self) -> None:
-        rate = self.speaker.rate
-        heard = {i: n * 1000 / rate for i, n in self.speaker.heard().items()}
+        heard = self.heard_ms()
         self._reply = self._playing = self._ended = False
+        self._first_push_at = self._dry_at = None
         self.queue.clear()
         self.playout.finished()
-        self.speaker.stop()
+        self.speaker.forget_items()
         self._post(Drained(self._pushes, heard))
+        if not len(self._cue):
+            self.speaker.stop()
+
+    def heard_ms(self) -> dict[str, float]:
+        """Say how much of each item of the present reply was heard so far."""
+        return {item: frames * 1000 / self.speaker.rate for item, frames in self.speaker.heard().items()}
 
     def _watch(self, now: float) -> None:
         """Notice a card that does not move, and a reply that stays dry."""
         if self._dry_at is not None and now - self._dry_at > STARVED_S:
-            self._dry_at = None
             self._drain()
         position = self.speaker.position()
-        if not self.speaker.running or position != self._progress[0]:
+        if not self.speaker.running:
+            self._progress = None
+        elif self._progress is None or position != self._progress[0]:
             self._progress = (position, now)
         elif now - self._progress[1] > FROZEN_S:
             raise DeviceError("the loudspeaker does not move", hint="unplug it and plug it in again")
 
-    def due_s(self, now: float) -> float | None:
-        """Seconds until :meth:`pump` has something to do; ``None``: nothing without a command."""
-        if self._playing or len(self._cue):
-            fill_s = self.speaker.delay() / self.speaker.rate
-            if self.queue.frames or len(self._cue):
-                return max(0.001, fill_s - REFILL_S)
-            return max(0.002, (self._end - self.speaker.position()) / self.speaker.rate)
-        if self.speaker.running:
-            return max(0.002, (self._end - self.speaker.position()) / self.speaker.rate)
-        if self._reply:
-            if self.queue.frames:
-                return max(0.001, self.playout.wait_ms(now) / 1000)
-            return 1.0
-        return max(0.01, LINGER_S - (now - self._busy_at))
+    def due_s(self, now: float) -> float:
+        """Seconds until :meth:`pump` has something to do, or until an idle loudspeaker may be closed."""
+        due = []
+        if self._playing or len(self._cue) or self.speaker.running:
+            due.append(self._ring_due_s())
+        if self._reply and not self._playing:
+            due.append(self.playout.wait_ms(now) / 1000 if self.queue.frames else 1.0)
+        if not due:
+            return max(0.01, LINGER_S - (now - self._busy_at))
+        return max(0.001, min(due))
+
+    def _ring_due_s(self) -> float:
+        rate = self.speaker.rate
+        if self._hungry:
+            return (self.speaker.delay() - self._refill) / rate
+        if self._expecting and not self._tail_written:
+            return self.speaker.delay() / rate - NEAR_S
+        return (self._end - self.speaker.position()) / rate
 
     @property
     def idle(self) -> bool:
@@ -228,4 +271,6 @@ class Player:
 
     def close(self) -> None:
         """Give the device back."""
+        if self._reply:
+            self.playout.finished()
         self.speaker.close()

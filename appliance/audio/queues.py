@@ -92,7 +92,7 @@ class PlaybackQueue:
         for item in self._items:
             unconverted = item.received_frames
             if item.ended and not item.flushed:
-                unconverted += item.resampler.lookahead
+                unconverted += max(1, item.resampler.lookahead)  # an ended item is not over before it is flushed
             waiting += item.converted_frames + -(-unconverted * self.rate // SESSION_RATE)
             if not item.ended:
                 break  # it holds back the later ones
@@ -114,7 +114,7 @@ class PlaybackQueue:
         if item is None:
             item = Item(item_id, Resampler(SESSION_RATE, self.rate))
             self._items.append(item)
-        if self.frames > LONGEST_S * self.rate:
+        if sum(i.received_frames for i in self._items) + len(pcm) // 2 > LONGEST_S * SESSION_RATE:
             self.dropped_ms += len(pcm) / 48
             return
         item.push(np.frombuffer(pcm, "<i2"))

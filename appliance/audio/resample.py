@@ -57,8 +57,8 @@ class Resampler:
         self._held = held[spent:]
         self._at -= spent * self._up
         np.rint(out, out)
-        np.maximum(out, -32768.0, out)
-        np.minimum(out, 32767.0, out)
+        np.maximum(out, -32768.0, out=out)
+        np.minimum(out, 32767.0, out=out)
         return out.astype(np.int16)
 
     def _filtered(self, held: NDArray[np.float32], count: int) -> NDArray[np.float32]:

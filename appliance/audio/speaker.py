@@ -127,15 +127,28 @@ class Speaker:
 
         Returns the frames heard of each item, the fade included.
         """
-        item = self._spans[-1][2] if self._spans and self._spans[-1][1] > self.position() else ""
+        spans = tuple(self._spans)
         rest = self.rewind()[: self.rate * FADE_MS // 1000]
         if len(rest):
-            start = self.written
+            stop = self.written + len(rest)
             faded = (rest * np.linspace(1.0, 0.0, len(rest), dtype=np.float32)).astype(np.int16)
-            self.write(np.concatenate((faded, np.zeros(2 * len(rest), np.int16))))
-            if item:
-                self._span(start, start + len(rest), item)
+            self._write_again(np.concatenate((faded, np.zeros(4 * len(rest), np.int16))), stop, spans)
         return {item: frames for item, frames in self._account(self.written).items() if frames}
+
+    def take_back(self, end: int) -> None:
+        """Take back what has not sounded from position ``end`` on; what is before it sounds."""
+        spans = tuple(self._spans)
+        rest = self.rewind()
+        self._write_again(rest[: max(0, end - self.written)], end, spans)
+
+    def _write_again(self, samples: Samples, stop: int, spans: tuple[tuple[int, int, str], ...]) -> None:
+        """Write what was taken back, to the account of the items it belonged to, up to ``stop``."""
+        start = self.written
+        if len(samples):
+            self.write(samples)
+        for first, last, item in spans:
+            if max(first, start) < min(last, stop, self.written):
+                self._span(max(first, start), min(last, stop, self.written), item)
 
     def heard(self) -> dict[str, int]:
         """Frames heard of each item since the last :meth:`forget_items`."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from appliance.audio.format import SESSION_RATE, Samples
-from appliance.errors import ConfigError, DeviceError
+from appliance.errors import DeviceError
 
 PREFIX = "file:"
 RING_S = 0.25
@@ -25,19 +25,19 @@ def read_wav(path: Path, rate: int) -> Samples:
     """Read a 16-bit WAV of any rate and channels as int16 mono at ``rate`` Hz.
 
     Raises:
-        ConfigError: absent, or not a 16-bit WAV.
+        DeviceError: absent, or not a 16-bit WAV.
     """
     import soxr
 
     try:
         with wave.open(str(path), "rb") as file:
             if file.getsampwidth() != 2:
-                raise ConfigError(f"{path}: {8 * file.getsampwidth()} bits a sample", hint="convert it to 16 bit")
+                raise DeviceError(f"{path}: {8 * file.getsampwidth()} bits a sample", hint="convert it to 16 bit")
             flat = np.frombuffer(file.readframes(file.getnframes()), "<i2")
             mono = flat.reshape(-1, file.getnchannels())[:, 0]
             source = file.getframerate()
     except (OSError, EOFError, wave.Error) as error:
-        raise ConfigError(f"{path}: {error}", hint="name a 16-bit WAV file") from error
+        raise DeviceError(f"{path}: {str(error) or 'it is empty'}", hint="name a 16-bit WAV file") from error
     resampled: Samples = mono if source == rate else soxr.resample(mono, source, rate, quality="HQ")
     return np.ascontiguousarray(resampled)
 
@@ -49,7 +49,7 @@ def write_wav(path: Path, samples: Samples, rate: int) -> None:
         DeviceError: the file cannot be written.
     """
     try:
-        with wave.open(str(path), "wb") as file:
+        with path.open("wb") as raw, wave.open(raw, "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(rate)

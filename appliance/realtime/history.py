@@ -28,7 +28,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One remembered item. ``key`` is the server's item id, or the call id of a tool call."""
+    """One remembered item. ``key`` is the server's item id (empty: of an earlier session), or the call id."""
 
     kind: Kind
     key: str
@@ -48,6 +48,11 @@ class History:
     def user(self, key: str, text: str) -> None:
         """Remember what the person said; a later transcript replaces an earlier text of the same item."""
         self._put(Entry(Kind.USER, key, text))
+
+    def close(self) -> None:
+        """Begin a new session, whose item ids may repeat those of an earlier one: what is known stays as it is."""
+        spoken = (Kind.USER, Kind.ASSISTANT)
+        self._entries = [replace(e, key="") if e.kind in spoken else e for e in self._entries]
 
     def forget(self, key: str) -> None:
         """Forget what the person said in one item."""

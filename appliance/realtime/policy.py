@@ -63,17 +63,19 @@ HINTS = {
 def of(fault: Fault, *, is_update: bool, is_create: bool) -> Policy:
     """Decide about an error; ``is_update`` / ``is_create`` say that it answers our update or response.create."""
     known = CODES.get(fault.code or "")
+    if known is None and "server_error" in (fault.code, fault.type):
+        known = Policy.RECONNECT
+    if is_update and known not in (Policy.FATAL, Policy.RECONNECT):
+        return Policy.CONFIGURE  # whatever it names, such as "session.truncation": nothing of the update was applied
+    if known is Policy.RESPONSE and fault.event_id and not is_create:
+        return Policy.NOTE  # it answers another event: the response may still come
     if known is not None:
         return known
     text = (fault.message or "").lower()
     for part, policy in TEXTS:
         if part in text:
             return policy
-    if is_update:
-        return Policy.CONFIGURE
-    if is_create:
-        return Policy.RESPONSE
-    return Policy.RECONNECT if fault.type == "server_error" or fault.code == "server_error" else Policy.NOTE
+    return Policy.RESPONSE if is_create else Policy.NOTE
 
 
 def hint(code: str) -> str:

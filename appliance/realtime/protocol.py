@@ -20,9 +20,11 @@ from appliance.realtime import configuration, wire
 from appliance.realtime.configuration import Wishes
 from appliance.realtime.facts import Fact, Stage
 from appliance.realtime.history import History
-from appliance.realtime.receiving import Receiving
+from appliance.realtime.receiving import UNNAMED, Receiving
 from appliance.realtime.responses import Delete, Responses, Truncate
 from appliance.realtime.uplink import Uplink
+
+PICTURES_KEPT = 4  # while there is no session: they are large
 
 
 class Frame(NamedTuple):
@@ -45,7 +47,9 @@ class Protocol:
         self.model = wishes.model
         self.reduced = False
         self.update_id = ""
+        self.refused_update_id = ""  # of the full update that was refused before the reduced one was sent
         self.create_id = ""  # of the response.create that waits for its response
+        self.withdrawn_id = ""  # of the response.create that was interrupted before its response was announced
         self.wanted = False  # a response is to be asked for as soon as that is allowed
         self.blocked = False  # the server says that a response is active which it did not announce
         self.calls_told: set[str] = set()  # tool calls that the present session knows of
@@ -53,7 +57,7 @@ class Protocol:
         self._outbox: deque[Frame] = deque()
         self._unsent_items: list[wire.Json] = []
         self._server_vad = True
-        self.server_vad_applied = True
+        self.server_vad_applied = wishes.turn_detection != "local"  # in the present session
         self._receiving = Receiving(self)
 
     # --- the session's life ---
@@ -63,11 +67,12 @@ class Protocol:
         self.model = model or self.wishes.model
         self.stage = Stage.GREETING
         self.reduced = False
-        self.create_id = self.update_id = ""
+        self.create_id = self.update_id = self.refused_update_id = ""
         self.blocked = False
         self._outbox.clear()
         self.responses.reset()
         self.calls_told.clear()
+        self._receiving.begin()
 
     def disconnected(self) -> None:
         """Note that the socket is gone; the turns that were not answered stay."""
@@ -75,14 +80,15 @@ class Protocol:
         self.create_id = ""
         self.wanted = False
         self._outbox.clear()
-        self.responses.reset()
+        self.responses.abandon()
 
     def configure(self) -> None:
         """Send the session object; with ``reduced`` set, its core only."""
-        # Turns that wait are replayed with explicit commits: the server must not end them by itself.
-        self.server_vad_applied = self._server_vad and not self.uplink.reopened()
         for item_id in self.uplink.told_item_ids():
             self.history.forget(item_id)  # it is told again as audio, not as text
+        # Turns that wait are replayed with explicit commits: the server must not end them by itself.
+        waiting = self.uplink.reopened()
+        self.server_vad_applied = self._server_vad and not waiting and self.wishes.turn_detection != "local"
         session = configuration.session(
             self.wishes, model=self.model, server_vad=self.server_vad_applied, reduced=self.reduced
         )
@@ -93,6 +99,7 @@ class Protocol:
         """The session is configured: tell it the conversation so far, then what waited."""
         self.stage = Stage.READY
         self.update_id = ""
+        self.history.close()
         told = self.history.replay()
         self.calls_told = {item["call_id"] for item in told if item["type"] == "function_call"}
         waiting, self._unsent_items = self._unsent_items, []
@@ -102,19 +109,26 @@ class Protocol:
     # --- commands ---
 
     def set_server_vad(self, wanted: bool) -> None:
-        """Let the server end turns, or not; applied at once when the session is ready."""
+        """Let the server end turns, or not. Off at once, on when no finished turn waits for its explicit commit."""
         self._server_vad = wanted
-        if self.stage is Stage.READY and wanted != self.server_vad_applied and self.wishes.turn_detection != "local":
-            self.server_vad_applied = wanted
-            session = configuration.turn_detection_update(self.wishes, server_vad=wanted)
-            self.send("session.update", session=session)
+        if self.stage is Stage.READY and self._vad_is_due():
+            self._apply_server_vad()
+
+    def _vad_is_due(self) -> bool:
+        differs = self._server_vad != self.server_vad_applied and self.wishes.turn_detection != "local"
+        return differs and not (self._server_vad and self.uplink.ending)
+
+    def _apply_server_vad(self) -> None:
+        self.server_vad_applied = self._server_vad
+        session = configuration.turn_detection_update(self.wishes, server_vad=self._server_vad)
+        self.update_id = self.send("session.update", session=session)
 
     def begin_turn(self) -> None:
-        """Begin a turn of the person: the server's input buffer is emptied first."""
+        """Begin a turn of the person: what the server holds of an abandoned one is thrown away first."""
         self.uplink.begin()
-        if self.stage is Stage.READY:
+        # A finished turn on its way is not to be thrown away: its commit will empty the server's buffer.
+        if self.stage is Stage.READY and not self.uplink.ending:
             self.send("input_audio_buffer.clear")
-            self.set_server_vad(self._server_vad)
 
     def append(self, pcm: bytes, captured_at: float) -> None:
         """Add microphone audio (24 kHz mono s16le) captured at ``captured_at`` to the turn."""
@@ -130,8 +144,7 @@ class Protocol:
             return []
         if self.stage is Stage.READY:
             self.send("input_audio_buffer.clear")
-        self.wanted = False
-        return [ev.TurnRejected()]
+        return [ev.TurnRejected(), *self._withdraw()]
 
     def clear_turn(self) -> None:
         """Throw the turn away."""
@@ -150,16 +163,26 @@ class Protocol:
         """Cancel a response of which nothing was played."""
         response = self.responses.get(response_id)
         if response is not None and not response.finished and self.stage is Stage.READY:
-            self.send("response.cancel", response_id=response_id)
+            named = {} if response_id.startswith(UNNAMED) else {"response_id": response_id}
+            self.send("response.cancel", **named)
 
-    def interrupt(self) -> None:
-        """Stop what sounds: nothing more is let through, the response is cancelled; :meth:`repair` follows."""
-        self.wanted = False
+    def interrupt(self) -> list[Fact]:
+        """Stop what sounds: nothing more is let through, the response is cancelled; :meth:`repair` follows.
+
+        Returns the refusal of a response that was asked for and is now not even requested from the server.
+        """
         self.uplink.answered()  # the person went on: a new session need not be asked again
+        self.uplink.complete()  # nor need an ended turn wait for its last audio
         active = self.responses.active
         self.responses.silence()
         if active is not None:
             self.cancel(active.id)
+        self.withdrawn_id = self.create_id
+        return self._withdraw()
+
+    def _withdraw(self) -> list[Fact]:
+        withdrawn, self.wanted = self.wanted, False
+        return [ev.ResponseRefused("withdrawn")] if withdrawn else []
 
     def repair(self, heard_ms: Mapping[str, float]) -> list[Truncate | Delete]:
         """Truncate or delete what was interrupted, given what was heard (milliseconds by item id)."""
@@ -197,14 +220,17 @@ class Protocol:
             self.send("conversation.item.create", item=item)
         else:
             self._unsent_items.append(item)
+            del self._unsent_items[:-PICTURES_KEPT]
 
     def tool_output(self, call_id: str, output: str) -> None:
         """Answer a tool call; a session that never saw the call is told of it first."""
         self.history.returned(call_id, output)
         if self.stage is not Stage.READY:
             return  # told with the history
-        call = self.history.call_of(call_id)
-        if call_id not in self.calls_told and call is not None:
+        if call_id not in self.calls_told:
+            call = self.history.call_of(call_id)
+            if call is None:
+                return  # too long ago: the session would refuse an output without its call
             self.calls_told.add(call_id)
             self.send("conversation.item.create", item=wire.function_call(call_id, call.name, call.text))
         self.send("conversation.item.create", item=wire.function_call_output(call_id, output))
@@ -223,22 +249,22 @@ class Protocol:
 
         Microphone audio is encoded only now, so that a slow socket leaves it joined and bounded in the uplink.
         """
-        if self._outbox:
-            return self._outbox.popleft()
-        if self.stage is not Stage.READY:
-            return None
-        if (audio := self.uplink.next_append()) is not None:
-            pcm, captured_at = audio
-            return Frame(wire.append(next(self._ids), pcm), captured_at)
-        if self.uplink.next_commit():
-            self.send("input_audio_buffer.commit")
-            return self._outbox.popleft()
+        if not self._outbox and self.stage is Stage.READY:
+            if self._vad_is_due():
+                self._apply_server_vad()
+            elif (audio := self.uplink.next_append()) is not None:
+                pcm, captured_at = audio
+                return Frame(wire.append(next(self._ids), pcm), captured_at)
+            elif self.uplink.next_commit():
+                self.send("input_audio_buffer.commit")
+            elif self._may_ask():
+                self.wanted = False
+                self.create_id = self.send("response.create", response={"metadata": {"by": "voice-appliance"}})
+        return self._outbox.popleft() if self._outbox else None
+
+    def _may_ask(self) -> bool:
         free = not self.create_id and not self.blocked and self.responses.active is None
-        if self.wanted and free and not self.uplink.ending:
-            self.wanted = False
-            self.create_id = self.send("response.create", response={"metadata": {"by": "voice-appliance"}})
-            return self._outbox.popleft()
-        return None
+        return self.wanted and free and not self.uplink.ending
 
     def send(self, kind: str, **fields: object) -> str:
         """Queue an event; returns its id.

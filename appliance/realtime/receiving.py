@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Facts = Iterator[Fact]
 OUTCOMES = {outcome.value: outcome for outcome in ev.Outcome}
 CALLS_REMEMBERED = 64
+COUNTED = 128  # kinds of things counted: servers name them, and must not fill the memory
+UNNAMED = "unnamed_"
 
 
 class Receiving:
@@ -52,14 +54,21 @@ class Receiving:
         """Take one frame; whatever is not understood is counted and dropped."""
         event = wire.decode(frame)
         if event is None:
-            known = wire.event_type(frame) in self._handlers
-            self._p.counters["malformed_events" if known else "malformed_frames"] += 1
-            return
-        handler = self._handlers.get(event.type)
-        if handler is None:
+            event = wire.salvage(frame)
+            self._p.counters["malformed_frames" if event is None else "malformed_events"] += 1
+        handler = self._handlers.get(event.type) if event else None
+        if event is not None and handler is None:
             self._p.counters["other_events"] += 1
-            return
-        yield from handler(event)
+        elif event is not None and handler is not None:
+            yield from handler(event)
+
+    def begin(self) -> None:
+        """Begin a new session, whose call ids may repeat those of an earlier one."""
+        self._called.clear()
+
+    def _count(self, name: str) -> None:
+        counters = self._p.counters
+        counters[name[:48] if name[:48] in counters or len(counters) < COUNTED else "other_errors"] += 1
 
     # --- the session ---
 
@@ -72,6 +81,8 @@ class Receiving:
         if self._p.stage is Stage.CONFIGURING:
             self._p.ready()
             yield facts.Configured()
+        else:
+            self._p.update_id = ""
 
     # --- the person's turn ---
 
@@ -95,8 +106,11 @@ class Receiving:
         if not response_id:
             if book.active is not None:
                 return book.active
+            if not self._p.create_id and not self._p.server_vad_applied:
+                self._p.counters["late_events"] += 1  # nothing was asked for: it belongs to one that is over
+                return None
             self._p.counters["unnamed_responses"] += 1
-            response_id = f"unnamed_{self._p.counters['unnamed_responses']}"
+            response_id = f"{UNNAMED}{self._p.counters['unnamed_responses']}"
         if book.is_dead(response_id):
             self._p.counters["late_events"] += 1
             return None
@@ -130,15 +144,15 @@ class Receiving:
             return
         yield from self._announced(response)
         pcm = wire.audio_of(event.delta or "")
-        if not pcm or len(pcm) % 2:
+        if not pcm:
             self._p.counters["malformed_audio"] += 1
             return
         if not response.admitted:
             self._p.counters["audio_of_dead_responses"] += 1
             return
         item_id = event.item_id or f"item_of_{response.id}"[:32]
-        response.items.setdefault(item_id, AudioItem()).received += len(pcm)
-        yield facts.AudioReceived(response.id, item_id, pcm)
+        if pcm := response.items.setdefault(item_id, AudioItem()).take(pcm):
+            yield facts.AudioReceived(response.id, item_id, pcm)
 
     def _audio_done(self, event: wire.Received) -> Facts:
         response = self._p.responses.get(event.response_id or "") or self._p.responses.active
@@ -179,10 +193,12 @@ class Receiving:
 
     def _response_done(self, event: wire.Received) -> Facts:
         done = event.response or wire.Response()
-        unexpected = not self._p.create_id and self._p.responses.get(done.id or "") is None
+        unknown = self._p.responses.get(done.id or event.response_id or "") is None
         self._p.blocked = False
-        if unexpected and self._p.responses.active is None:
-            self._p.counters["unannounced_responses"] += 1  # not asked for, never heard of: nothing to end
+        # Never heard of, and not asked for or cancelled (we cancel none before it is announced): nothing to end.
+        not_ours = not self._p.create_id or done.status == "cancelled"
+        if unknown and not_ours and self._p.responses.active is None:
+            self._p.counters["unannounced_responses"] += 1
             return
         response = self._response(done.id or event.response_id)
         if response is None:
@@ -208,7 +224,7 @@ class Receiving:
     def _failure(self, done: wire.Response) -> Facts:
         error = done.status_details.error if done.status_details else None
         if done.status == "failed" and error is not None:
-            self._p.counters[f"failed_{error.code or 'unknown'}"[:48]] += 1
+            self._count(f"failed_{error.code or 'unknown'}")
             if policy.of(error, is_update=False, is_create=True) is Policy.FATAL:
                 code = error.code or "refused"
                 yield facts.Refused(code, error.message or code)
@@ -220,9 +236,10 @@ class Receiving:
         mine = fault.event_id or ""
         is_update = bool(mine) and mine == self._p.update_id
         is_create = bool(mine) and mine == self._p.create_id
-        self._p.counters[f"error_{fault.code or fault.type or 'unknown'}"[:48]] += 1
-        # Some servers do not name the event they complain about: while configuring it can only be the update.
-        configuring = self._p.stage is Stage.CONFIGURING and not mine
+        self._count(f"error_{fault.code or fault.type or 'unknown'}")
+        # Some servers do not name the event they complain about, or put an id of theirs: while configuring it can
+        # only be the update, unless it is a second complaint about the one that we have already reduced.
+        configuring = self._p.stage is Stage.CONFIGURING and (not mine or mine != self._p.refused_update_id)
         chosen = policy.of(fault, is_update=is_update or configuring, is_create=is_create)
         yield from self._carry_out(chosen, fault)
 
@@ -236,13 +253,11 @@ class Receiving:
             case Policy.CONFIGURE:
                 yield from self._configure_again(code, message)
             case Policy.REQUEUE:
-                self._p.create_id = ""
-                self._p.wanted = True
-                self._p.blocked = self._p.responses.active is None
+                yield from self._ask_again(code)
             case Policy.RESPONSE:
                 self._p.create_id = ""
                 yield ev.ResponseRefused(code)
-            case Policy.TURN if self._p.wishes.turn_detection == "local" or not self._p.server_vad_applied:
+            case Policy.TURN if not self._p.server_vad_applied:
                 self._p.uplink.answered()
                 yield ev.TurnRejected()
             case _:
@@ -250,8 +265,24 @@ class Receiving:
 
     def _configure_again(self, code: str, message: str) -> Facts:
         """A rejected update applies nothing: ask for the core only, then give up, never go on silently."""
+        if self._p.stage is Stage.READY:
+            yield facts.Broken(code, message)  # of the turn detection: only a new session is sure to have the right one
+            return
         if self._p.reduced:
             yield facts.Refused(code, f"the server refuses our session settings: {message}")
             return
         self._p.reduced = True
+        self._p.refused_update_id = self._p.update_id
         self._p.configure()
+
+    def _ask_again(self, code: str) -> Facts:
+        """Another response is active: ask again after it, unless nobody waits any more."""
+        if not self._p.create_id:
+            return  # a response was announced meanwhile, and is taken for the one that was asked for
+        withdrawn = self._p.create_id == self._p.withdrawn_id
+        self._p.create_id = ""
+        self._p.blocked = self._p.responses.active is None
+        if withdrawn:
+            yield ev.ResponseRefused(code)
+        else:
+            self._p.wanted = True

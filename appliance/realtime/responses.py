@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 BYTES_PER_MS = 48  # 24 kHz mono s16le
 FORGOTTEN = 64
@@ -22,6 +22,16 @@ class AudioItem:
 
     received: int = 0  # bytes
     ended: bool = False  # the server sent all of it
+    sounded: int = 0  # bytes that had sounded when the loudspeaker last ran dry: its account begins anew there
+    odd: bytes = b""  # half a sample, whose other half comes with the next delta
+
+    def take(self, pcm: bytes) -> bytes:
+        """Take a delta in; returns the whole samples that can sound now."""
+        pcm, self.odd = self.odd + pcm, b""
+        if len(pcm) % 2:
+            pcm, self.odd = pcm[:-1], pcm[-1:]
+        self.received += len(pcm)
+        return pcm
 
     @property
     def received_ms(self) -> int:
@@ -98,21 +108,32 @@ class Responses:
             self._bury(response_id)
 
     def played(self) -> None:
-        """Everything that was to sound has sounded: finished responses are over."""
-        for response in [r for r in self._alive.values() if r.finished]:
-            self._bury(response.id)
+        """Everything that was there to sound has sounded: finished responses are over."""
+        for response in list(self._alive.values()):
+            if response.finished:
+                self._bury(response.id)
+            for item in response.items.values():
+                item.sounded = item.received
+
+    def abandon(self) -> None:
+        """The session is gone: nothing more comes, but what was let through may still sound and be interrupted."""
+        for response in list(self._alive.values()):
+            response.finished = True
+            if not response.admitted:
+                self._bury(response.id)
 
     def reset(self) -> None:
-        """The session is gone, and every response with it."""
+        """Begin a new session, whose ids may repeat those of an earlier one."""
         self._silenced.clear()
-        for response_id in list(self._alive):
-            self._bury(response_id)
+        self._alive.clear()
+        self._dead.clear()
 
     def silence(self) -> None:
         """Let nothing more through; what was let through waits for :meth:`repairs`."""
         for response in [r for r in self._alive.values() if r.admitted]:
             response.admitted = False
-            self._silenced.append(dict(response.items))
+            # As they are now: the server may end them meanwhile, with audio that is not let through any more.
+            self._silenced.append({item_id: replace(item) for item_id, item in response.items.items()})
             if response.finished:
                 self._bury(response.id)
 
@@ -134,7 +155,7 @@ class Responses:
 
 
 def _repair(item_id: str, item: AudioItem, heard_ms: float) -> list[Truncate | Delete]:
-    end_ms = min(int(heard_ms + ROUNDING_MS), item.received_ms)
+    end_ms = min(int(item.sounded / BYTES_PER_MS + heard_ms + ROUNDING_MS), item.received_ms)
     if end_ms <= 0:
         return [Delete(item_id)]  # truncating at 0 fails
     if item.ended and end_ms >= item.received_ms:

@@ -18,11 +18,12 @@ LONGEST_APPEND_BYTES = 100 * BYTES_PER_MS
 
 @dataclass(slots=True)
 class Turn:
-    """One turn of the person. ``sent`` counts bytes given to the present session."""
+    """One turn of the person."""
 
     chunks: deque[bytes] = field(default_factory=deque)
     times: deque[float] = field(default_factory=deque)
     unsent: int = 0  # index of the first chunk not sent
+    sent: int = 0  # bytes given to the present session, also those that are not held any more
     size: int = 0  # bytes held
     total: int = 0  # bytes ever captured
     ending: bool = False  # the person is done; the last audio is still on its way from the microphone
@@ -50,7 +51,8 @@ class Uplink:
         return any((t.ending or t.complete) and not t.committed for t in self._turns)
 
     def begin(self) -> None:
-        """Begin a turn; an unfinished one is given up."""
+        """Begin a turn; an unfinished one is given up, but not one whose end was marked."""
+        self.complete()
         self.clear()
         self._turns.append(Turn())
 
@@ -60,7 +62,7 @@ class Uplink:
         if turn is None:
             return False
         self._turns.pop()
-        return turn.unsent > 0
+        return turn.sent > 0
 
     def append(self, pcm: bytes, captured_at: float) -> None:
         """Add microphone audio of the current turn; without one, or beyond 30 s held, audio is dropped and counted."""
@@ -83,8 +85,10 @@ class Uplink:
             oldest.size -= len(lost)
             if oldest.unsent:
                 oldest.unsent -= 1
-            else:
-                self.dropped_bytes += len(lost)
+                continue
+            self.dropped_bytes += len(lost)
+            if oldest.complete and oldest.sent + oldest.size < SHORTEST_BYTES:
+                self._turns.remove(oldest)  # what is left of it cannot be committed
 
     def end(self) -> None:
         """Mark that the person is done; :meth:`complete` follows with the last audio."""
@@ -121,6 +125,7 @@ class Uplink:
             taken.append(chunk)
             size += len(chunk)
             turn.unsent += 1
+        turn.sent += size
         return (taken[0] if len(taken) == 1 else b"".join(taken)), turn.times[first]
 
     def next_commit(self) -> bool:
@@ -143,13 +148,13 @@ class Uplink:
         return False
 
     def told_item_ids(self) -> list[str]:
-        """List the items that earlier sessions made of turns which are still kept."""
+        """List the items that the session made of turns which are still kept."""
         return [turn.item_id for turn in self._turns if turn.item_id]
 
     def server_committed(self, item_id: str) -> None:
         """The server ended a turn by itself: what it got is a turn, what comes next is another."""
         turn = self.current
-        if turn is None or turn.ending or not turn.unsent:
+        if turn is None or turn.ending or not turn.sent:
             return
         self._turns.pop()
         done, rest = Turn(complete=True, committed=True, item_id=item_id), Turn()
@@ -159,7 +164,7 @@ class Uplink:
             part.times.append(time)
             part.size += len(chunk)
             part.total += len(chunk)
-        done.unsent = len(done.chunks)
+        done.unsent, done.sent = len(done.chunks), turn.sent
         self._turns += [done, rest]
 
     def answered(self) -> None:
@@ -168,6 +173,8 @@ class Uplink:
 
     def reopened(self) -> bool:
         """Give every kept turn to a new session from its start; returns whether finished ones are among them."""
+        self._turns = deque(t for t in self._turns if not t.complete or t.size >= SHORTEST_BYTES)
         for turn in self._turns:
-            turn.unsent, turn.committed = 0, False
+            turn.unsent = turn.sent = 0
+            turn.committed, turn.item_id = False, ""
         return any(t.complete or t.ending for t in self._turns)

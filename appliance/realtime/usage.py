@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, fields
 
 from appliance.realtime import models, wire
 
+MOST = 10**9  # no response has more tokens: a server's nonsense must not overflow the sums
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -51,7 +53,7 @@ def tokens(usage: wire.Usage | None) -> Tokens:
 
 
 def _count(value: int | None) -> int:
-    return max(0, value or 0)
+    return min(max(0, value or 0), MOST)
 
 
 def cost_usd(counted: Tokens, model: str) -> float | None:

@@ -12,16 +12,12 @@ import random
 import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
+from urllib.parse import quote
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidHandshake,
-    InvalidMessage,
-    InvalidStatus,
-    InvalidURI,
-)
+from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
+from websockets.http11 import Response
 
 from appliance.conversation.events import LinkLost, LinkRefused, SessionExpiring
 from appliance.errors import ApplianceError, ProvisioningError
@@ -33,7 +29,15 @@ from appliance.realtime.protocol import Protocol
 from appliance.realtime.session import Mint, OnFact, OnSent, Ticket
 
 log = logging.getLogger(__name__)
+# The library logs every header at DEBUG, and one of ours is the credential.
+library_log = logging.getLogger(f"{__name__}.library")
+library_log.setLevel(logging.INFO)
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+DOUBLINGS = 16  # of the back-off; its last ceiling is reached long before
+LONGEST_WAIT_S = 60.0  # that a server may ask for
+RATE_LIMITED_S = 2.0  # where it does not say
+NO_CLOSE = 1006  # the socket ended without a closing handshake
+LONGEST_TEXT = 300  # of an error in a server's words
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class WebSocketSession:
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
+        self._secret = ""
         self.last_error = ""
 
     def open(self) -> None:
@@ -91,7 +96,9 @@ class WebSocketSession:
             self._protocol.disconnected()
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-            task.cancel()
+            if task is not asyncio.current_task():
+                task.cancel()
+            # Else a fact that it reports has led here: it sees that it is not wanted and hangs up.
 
     async def finish(self) -> None:
         """Close and wait until the socket is closed, a moment at most."""
@@ -117,14 +124,18 @@ class WebSocketSession:
 
     def _end(self, error: ApplianceError) -> None:
         self._protocol.disconnected()
-        self.last_error = str(error)
-        log.warning("link: %s", error)
+        words = " ".join(str(error).split())  # some of them are the server's, who may quote what it was given
+        if self._secret:
+            words = words.replace(self._secret, "…")
+        self.last_error = words[:LONGEST_TEXT]
+        log.warning("link: %s", self.last_error)
 
     async def _wait_out(self) -> None:
         """Wait before another attempt: full jitter below an exponential ceiling, or what the server asked for."""
         if self._failures == 0:
             return
-        ceiling = min(self._timing.backoff_last_s, self._timing.backoff_first_s * 2 ** (self._failures - 1))
+        doublings = min(self._failures - 1, DOUBLINGS)
+        ceiling = min(self._timing.backoff_last_s, self._timing.backoff_first_s * 2**doublings)
         await asyncio.sleep(max(self._retry_after_s, self._rng.uniform(0, ceiling)))
         self._retry_after_s = 0.0
 
@@ -135,30 +146,32 @@ class WebSocketSession:
             try:
                 return await self._connect(ticket)
             except InvalidStatus as error:
-                status = error.response.status_code
-                if status in (401, 403) and attempt == 1:
+                if error.response.status_code in (401, 403) and attempt == 1:
                     continue
-                raise self._refusal(status) from None
+                raise self._refusal(error.response) from None
         raise AssertionError("unreachable: the second attempt returns or raises")
 
     async def _ticket(self) -> Ticket:
         try:
-            return await self._mint()
+            ticket = await self._mint()
+            self._secret = str(ticket.secret)
+            return ticket
         except ProvisioningError as error:
             if error.retry:
-                self._retry_after_s = min(error.retry_after_s or 0.0, 60.0)
+                self._retry_after_s = min(error.retry_after_s or 0.0, LONGEST_WAIT_S)
                 raise LinkLostError(error.message, hint=error.hint, code=error.code) from error
             raise LinkRefusedError(error.message, hint=error.hint, code=error.code) from error
 
     async def _connect(self, ticket: Ticket) -> ClientConnection:
         separator = "&" if "?" in ticket.url else "?"
-        url = f"{ticket.url}{separator}model={ticket.model}" if ticket.model else ticket.url
+        url = f"{ticket.url}{separator}model={quote(ticket.model, safe='')}" if ticket.model else ticket.url
         timing = self._timing
         try:
-            connection = await connect(
+            connection = await _Connect(
                 url,
                 additional_headers={"Authorization": f"Bearer {ticket.secret}"},
                 user_agent_header="voice-appliance",
+                logger=library_log,
                 open_timeout=timing.open_s,
                 close_timeout=timing.close_s,
                 ping_interval=timing.ping_interval_s,
@@ -169,8 +182,8 @@ class WebSocketSession:
         except InvalidStatus:
             raise
         except InvalidURI:
-            raise LinkRefusedError("the service named an address that is no WebSocket URL", code="bad_url") from None
-        except (InvalidHandshake, InvalidMessage) as error:
+            raise _bad_url() from None
+        except WebSocketException as error:
             hint = "something between us answers in its place, such as a login page of the network"
             raise LinkLostError(f"no WebSocket at the service: {type(error).__name__}", hint=hint) from None
         except TimeoutError:
@@ -182,10 +195,13 @@ class WebSocketSession:
             raise LinkLostError(
                 f"cannot reach the service: {error.strerror or error}", hint="is the network up?"
             ) from None
+        except ValueError:  # a port or a host name that cannot be one
+            raise _bad_url() from None
         self._protocol.connected(ticket.model)
         return connection
 
-    def _refusal(self, status: int) -> ApplianceError:
+    def _refusal(self, response: Response) -> ApplianceError:
+        status = response.status_code
         if status in (401, 403):
             return LinkRefusedError(
                 f"the service refuses the session credential (HTTP {status})",
@@ -197,47 +213,55 @@ class WebSocketSession:
                 "the model is not available (HTTP 404)", hint="choose another", code="model_not_found"
             )
         if status == 429:
-            self._retry_after_s = 2.0
+            asked = "".join(response.headers.get_all("Retry-After")[:1])
+            self._retry_after_s = min(float(asked), LONGEST_WAIT_S) if asked.isdecimal() else RATE_LIMITED_S
         return LinkLostError(f"the service answered HTTP {status}")
 
-    async def _converse(self, connection: ClientConnection) -> NoReturn:
-        """Read and write until the socket ends; raises what ended it."""
+    async def _converse(self, connection: ClientConnection) -> None:
+        """Read and write until the socket ends or is not wanted any more; raises what ended it."""
+        me, loop, timing = asyncio.current_task(), asyncio.get_running_loop(), self._timing
         up = False
         writer = self._spawn(self._write(connection))
-        expiry = asyncio.get_running_loop().call_later(
-            self._timing.expiring_s, lambda: self._on_fact(SessionExpiring())
-        )
-        greeted = asyncio.get_running_loop().call_later(self._timing.open_s, self._give_up, connection)
+        timers = [
+            loop.call_later(timing.expiring_s, lambda: self._on_fact(SessionExpiring())),
+            greeted := loop.call_later(timing.open_s, connection.transport.abort),
+        ]
         try:
             async for frame in connection:
                 for fact in self._protocol.receive(frame):
                     if isinstance(fact, Configured):
-                        up, self._failures, self.last_error = True, 0, ""
+                        up, self.last_error = True, ""
                         greeted.cancel()
+                        timers.append(loop.call_later(timing.backoff_last_s, self._proved))
                     elif isinstance(fact, Refused):
                         raise LinkRefusedError(fact.message, hint=policy.hint(fact.code), code=fact.code)
                     elif isinstance(fact, Broken):
                         raise _lost(up, fact.message, fact.code)
                     self._on_fact(fact)
+                    if self._task is not me:
+                        return  # closed by what the fact led to
                 self._wake.set()
         except ConnectionClosed:
             pass
         finally:
-            expiry.cancel()
-            greeted.cancel()
+            for timer in timers:
+                timer.cancel()
             writer.cancel()
             await connection.close()
         raise self._closed(connection, up)
 
-    def _give_up(self, connection: ClientConnection) -> None:
-        connection.transport.abort()
+    def _proved(self) -> None:
+        """The session has lasted: a server that only greets and hangs up does not get this far."""
+        self._failures = 0
 
     def _closed(self, connection: ClientConnection, up: bool) -> ApplianceError:
         code, reason = connection.close_code, connection.close_reason or ""
+        if not up and code == NO_CLOSE:
+            return LinkLostError("the service accepted us but did not set up the session")
         if code in policy.FATAL_CLOSES:
             name = policy.FATAL_CLOSES[code]
             return LinkRefusedError(f"the server closed with {code} {reason}", hint=policy.hint(name), code=name)
-        return _lost(up, f"the session ended ({code or 'no close'} {reason})".replace(" )", ")"), str(code))
+        return _lost(up, f"the session ended ({code} {reason})".replace(" )", ")"), str(code))
 
     async def _write(self, connection: ClientConnection) -> None:
         loop = asyncio.get_running_loop()
@@ -253,8 +277,20 @@ class WebSocketSession:
             pass  # the reader reports how it ended
 
 
+class _Connect(connect):
+    """Dials without following redirections: only a login page of the network sends us elsewhere."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Take a redirection for the failure that it is."""
+        return exc
+
+
 class _Lost(LinkLostError):
     """A session that had been up was lost."""
+
+
+def _bad_url() -> LinkRefusedError:
+    return LinkRefusedError("the service named an address that is no WebSocket URL", code="bad_url")
 
 
 def _lost(up: bool, message: str, code: str) -> LinkLostError:

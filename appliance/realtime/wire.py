@@ -1,19 +1,20 @@
 """The wire format: strict builders for what we send, lenient structs for what we receive.
 
 Responsible for: bytes <-> structs. Every received field is optional, because servers differ; a wrong type
-costs that one event, never the session. Not for: order and meaning (``protocol``).
+costs that one field, never the event or the session. Not for: order and meaning (``protocol``).
 Source: realtime-api GA event reference.
 """
 
 from __future__ import annotations
 
 import binascii
-from typing import Any
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
 
 Json = dict[str, Any]
+S = TypeVar("S", bound=Struct)
 
 # Beta servers (and compatible ones) still say these.
 ALIASES = {
@@ -26,12 +27,6 @@ ALIASES = {
     "conversation.item.created": "conversation.item.added",
     "conversation.created": "session.created",
 }
-
-
-class Header(Struct):
-    """What every event has."""
-
-    type: str = ""
 
 
 class Fault(Struct):
@@ -138,27 +133,53 @@ class Received(Struct):
     error: Fault | None = None
 
 
-_header = msgspec.json.Decoder(Header)
 _received = msgspec.json.Decoder(Received)
 _encode = msgspec.json.Encoder().encode
+# Not JSON, not text (UnicodeError and absurd numbers are ValueErrors), or nested beyond reason.
+_UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 
 
 def decode(frame: str | bytes) -> Received | None:
-    """Decode one frame; ``None`` for what is no event (not JSON, not an object, a field of a wrong type)."""
+    """Decode one frame; ``None`` for what is no event (not JSON, not an object) or has a field of a wrong type."""
     try:
-        event = _received.decode(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _named(_received.decode(frame))
+    except _UNREADABLE:
         return None
+
+
+def salvage(frame: str | bytes) -> Received | None:
+    """Decode what ``decode`` refused as far as it can be used: a field of a wrong type counts as missing."""
+    try:
+        raw = msgspec.json.decode(frame)
+    except _UNREADABLE:
+        return None
+    return _named(_usable(raw, Received)) if isinstance(raw, dict) else None
+
+
+def _named(event: Received) -> Received:
     event.type = ALIASES.get(event.type, event.type)
     return event
 
 
-def event_type(frame: str | bytes) -> str:
-    """Name the type of a frame that ``decode`` refused, for the log; empty when it has none."""
+def _usable(raw: Json, kind: type[S]) -> S:
+    made = kind()
+    for field in msgspec.structs.fields(kind):
+        if (value := _usable_value(raw.get(field.name), field.type)) is not None:
+            setattr(made, field.name, value)
+    return made
+
+
+def _usable_value(value: object, kind: Any) -> object:
     try:
-        return _header.decode(frame).type[:64]
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        pass
+    for option in get_args(kind):
+        if isinstance(option, type) and issubclass(option, Struct) and isinstance(value, dict):
+            return _usable(value, option)
+        if get_origin(option) is list and isinstance(value, list):
+            return [_usable(entry, get_args(option)[0]) for entry in value if isinstance(entry, dict)]
+    return None
 
 
 def audio_of(delta: str) -> bytes | None:

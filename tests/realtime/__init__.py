@@ -1,0 +1,1 @@
+"""Tests of the Realtime protocol core and its WebSocket transport."""
