@@ -86,8 +86,11 @@ def names() -> list[str]:
 
 def _profiles() -> Iterator[Path]:
     for folder in folders():
-        if folder.is_dir():
-            yield from sorted(folder.glob("*.toml"))
+        try:
+            if folder.is_dir():
+                yield from sorted(folder.glob("*.toml"))
+        except OSError as error:
+            raise ConfigError(f"{folder}: {error.strerror}", hint="make the board profiles readable") from error
 
 
 def load(name: str) -> Board:
@@ -106,11 +109,13 @@ def load(name: str) -> Board:
 
 def _read(path: Path) -> Board:
     try:
-        board = msgspec.convert(tomllib.loads(path.read_text()), Board)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise ConfigError(f"{path}: {error}", hint="correct the board profile") from error
+        board = msgspec.convert(tomllib.loads(path.read_text("utf-8-sig")), Board)
+    except (ValueError, RecursionError) as error:  # msgspec's, tomllib's, the encoding's
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}", hint="correct the board profile") from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="make the board profile readable") from error
     if len(board.light.pins) not in (0, 1, 3):
-        raise ConfigError(f"{path}: light.pins = {list(board.light.pins)}", hint="an LED has one line, or red, green, blue")
+        raise ConfigError(
+            f"{path}: light.pins = {list(board.light.pins)}", hint="an LED has one line, or red, green, blue"
+        )
     return board

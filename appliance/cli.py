@@ -55,7 +55,10 @@ def main() -> int:
     try:
         return _run(arguments)
     except ApplianceError as error:
-        print(f"voice-appliance: {error}", file=sys.stderr)
+        from appliance.logs import one_line, without_secrets
+
+        # Under systemd this is a line of the journal too; an error may quote the configuration.
+        print(f"voice-appliance: {without_secrets(one_line(str(error)))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

@@ -10,10 +10,11 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -25,12 +26,16 @@ from appliance.errors import ConfigError
 T = TypeVar("T", bound=Struct)
 
 DEFAULT_PATH = Path("/etc/voice-appliance/appliance.toml")
+FROM_BOARD = ("capture", "playback", "microphones")  # of [audio], where the file names none
 DEFAULT_INSTRUCTIONS = (
     "You are a friendly voice assistant that lives in a small speaker. Answer in one to three short spoken "
     "sentences. Say plainly when you do not know something."
 )
 
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+FileName = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00]*$")]
+LONGEST_SHOWN = 60  # characters of a value in an error
+SECRETIVE = re.compile("key|secret|token|password", re.IGNORECASE)
 
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -95,13 +100,13 @@ class Panel(Section, frozen=True, kw_only=True):
 class Control(Section, frozen=True, kw_only=True):
     """The local control socket."""
 
-    socket: str = "/run/voice-appliance/control.sock"
+    socket: FileName = "/run/voice-appliance/control.sock"
 
 
 class State(Section, frozen=True, kw_only=True):
     """Where identity and settings that must survive live."""
 
-    directory: str = "/var/lib/voice-appliance"
+    directory: FileName = "/var/lib/voice-appliance"
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -145,10 +150,8 @@ def load(path: Path) -> Loaded:
     origin = dict.fromkeys(_keys(raw), f"{path}")
     defaults = {key: "default" for key in _keys(msgspec.to_builtins(config)) if key not in origin}
     merged = _with_board(config, board)
-    for key in ("audio.capture", "audio.playback", "audio.microphones"):
-        if key not in origin:
-            defaults[key] = f"board {config.board}"
-    return Loaded(config=merged, board=board, origin=defaults | origin, path=path)
+    boards = {f"audio.{name}": f"board {config.board}" for name in FROM_BOARD if not getattr(config.audio, name)}
+    return Loaded(config=merged, board=board, origin=defaults | origin | boards, path=path)
 
 
 def _with_board(config: Config, board: Board) -> Config:
@@ -168,12 +171,14 @@ def read_toml(path: Path) -> dict[str, object]:
         ConfigError: absent, unreadable, or not TOML (with line and column).
     """
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text("utf-8-sig"))  # editors on Windows put a mark in front
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file", hint="name the configuration with --config") from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="make the configuration readable") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ConfigError(f"{path}: not TOML: nested too deeply", hint="correct that line") from None
+    except ValueError as error:  # of the syntax, the encoding, or a number of thousands of digits
         raise ConfigError(f"{path}: not TOML: {error}", hint="correct that line") from error
 
 
@@ -190,7 +195,10 @@ def refuse_unknown(raw: object, struct: type[Struct], prefix: str, path: Path) -
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(known)}"
-            raise ConfigError(f"{path}: unknown key {prefix}{key} = {value!r}", hint=hint)
+            name = prefix + (key if re.fullmatch("[A-Za-z0-9_-]{1,60}", key) else _shown(key))
+            # People try to put secrets here, and this line ends up in the journal.
+            shown = "…" if SECRETIVE.search(key) else _shown(value)
+            raise ConfigError(f"{path}: unknown key {name} = {shown}", hint=hint)
         inner = known[key]
         if isinstance(inner, type) and issubclass(inner, Struct):
             refuse_unknown(value, inner, f"{prefix}{key}.", path)
@@ -206,11 +214,38 @@ def convert(raw: dict[str, object], struct: type[T], path: Path) -> T:
         return msgspec.convert(raw, struct)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
-        key = where.rstrip("`")
+        key = where.rstrip("`").partition("[")[0]  # of a list the whole is named
         value: object = raw
-        for part in key.split(".") if key else []:
+        kind: object = struct
+        for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else value
-        raise ConfigError(f"{path}: {key} = {value!r}: {what}", hint="correct the value") from error
+            kind = _field_type(kind, part)
+        raise ConfigError(f"{path}: {key} = {_shown(value)}", hint=_remedy(what, kind)) from error
+
+
+def _field_type(kind: object, name: str) -> object:
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        return next((f.type for f in msgspec.structs.fields(kind) if f.name == name), None)
+    return None
+
+
+def _remedy(what: str, kind: object) -> str:
+    """Say what is expected instead: the choices by name, else what msgspec says of type and bounds."""
+    choices = _choices(kind)
+    if choices:
+        return f"choose one of {', '.join(json.dumps(choice) for choice in choices)}"
+    return what.replace("`object`", "a table")
+
+
+def _choices(kind: object) -> list[object]:
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    return [choice for inner in get_args(kind) for choice in _choices(inner)]
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
 
 
 def _keys(tree: object, prefix: str = "") -> Iterator[str]:

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from appliance import config as configuration
 from appliance.audio.capturer import check_microphones
@@ -107,6 +108,7 @@ class Daemon:
         self.started = asyncio.Event()
         self.starts_afresh = False
         self._audio_answered = True
+        self._failure: BaseException | None = None
         self.volume = loaded.config.audio.volume
 
     async def run(self) -> None:
@@ -119,6 +121,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
+        self._loop.set_exception_handler(self._failed)
         try:
             async with asyncio.TaskGroup() as group:
                 self._build(group)
@@ -190,8 +193,11 @@ class Daemon:
             watch = group.create_task(self._watch())
             await self._stop.wait()
             watch.cancel()
+            if self._failure is not None:
+                raise self._failure
         finally:
-            self._notifier.stopping()
+            if not self.starts_afresh:
+                self._notifier.stopping()
             await self._shut(control)
 
     async def _shut(self, control: ControlServer) -> None:
@@ -237,6 +243,14 @@ class Daemon:
     def _heard_of_audio(self) -> None:
         self._audio_answered = True
 
+    def _failed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """End for a bug in a callback of the loop as for one in a task: systemd starts us afresh, in a sane state."""
+        error = context.get("exception")
+        log.error("%s", context["message"], exc_info=error)
+        if error is not None and "handle" in context:  # else it was a socket's or a connection's, which ends alone
+            self._failure = self._failure or error
+            self._stop.set()
+
     def stop(self) -> None:
         """Ask to stop. Any code on the loop."""
         self._stop.set()
@@ -268,7 +282,7 @@ class Daemon:
     def _reload(self) -> None:
         """SIGHUP: check the new configuration; take it into use when idle. A broken one changes nothing."""
         try:
-            configuration.load(self._loaded.path)
+            check_microphones(configuration.load(self._loaded.path).config.audio.microphones)
         except ConfigError as error:
             log.error("the new configuration is refused, the old one stays: %s", error)
             return

@@ -14,7 +14,14 @@ from pathlib import Path
 
 from appliance import board, config
 from appliance.config import Loaded
-from appliance.errors import EXIT_FAILURE, ApplianceError, ConfigError, DeviceError, ProvisioningError, Secret
+from appliance.errors import (
+    EXIT_FAILURE,
+    ApplianceError,
+    ConfigError,
+    ProvisioningError,
+    Secret,
+    StateError,
+)
 
 Arguments = argparse.Namespace
 
@@ -51,11 +58,6 @@ def _probe_capture(loaded: Loaded) -> str:
     check_microphones(audio.microphones)
     pcm = Cards(audio, loaded.board, time.monotonic).open_capture()
     try:
-        if max(audio.microphones) >= pcm.channels:
-            raise DeviceError(
-                f"audio.microphones = {list(audio.microphones)}: the card gives {pcm.channels} channel(s)",
-                hint=f"use channels 0 to {pcm.channels - 1}",
-            )
         return f"{audio.capture}, {pcm.rate} Hz, {pcm.channels} channel(s), {pcm.format}"
     finally:
         pcm.close()
@@ -71,23 +73,30 @@ def _probe_playback(loaded: Loaded) -> str:
 
 
 def _probe_identity(loaded: Loaded) -> str:
+    from appliance.credentials import storage
+
+    directory = Path(loaded.config.state.directory)
+    if storage.read(directory / storage.IDENTITY_FILE) is None:
+        return f"none yet; the appliance makes one in {directory} when it starts"  # made here it could be root's
     from appliance.credentials.identity import Identity
 
-    return Identity.load_or_create(Path(loaded.config.state.directory)).device_id
+    return Identity.load_or_create(directory).device_id
 
 
 def _probe_enrolment(loaded: Loaded) -> str:
     from appliance.credentials import enrolment
     from appliance.tickets import enrolment_token
 
-    known = enrolment.load(Path(loaded.config.state.directory))
-    if known is not None:
-        return f"as {known.device_id} at {known.issuer}"
-    if not loaded.config.provisioning.url:
+    url = loaded.config.provisioning.url
+    if not url:
         raise ConfigError("no provisioning service", hint="set [provisioning] url")
+    known = enrolment.load(Path(loaded.config.state.directory))
+    if known is not None and known.issuer == url.rstrip("/"):
+        return f"as {known.device_id} at {known.issuer}"
+    where = f"at {url} (but at {known.issuer})" if known is not None else f"at {url}"
     if enrolment_token(loaded.config) is None:
-        raise ProvisioningError("not enrolled yet", hint="run `voice-appliance enrol`")
-    return f"not yet; will enrol at {loaded.config.provisioning.url} at the first press"
+        raise ProvisioningError(f"not enrolled yet {where}", hint="run `voice-appliance enrol`")
+    return f"not yet {where}; will enrol at the first press"
 
 
 def devices(arguments: Arguments) -> int:
@@ -100,9 +109,8 @@ def devices(arguments: Arguments) -> int:
     for name in board.names():
         profile = board.load(name)
         button = f"button GPIO{profile.button.pin}" if profile.button.pin is not None else "no button"
-        print(
-            f"  {name:<14} {profile.name}; capture {profile.capture.device}, playback {profile.playback.device}; {button}"
-        )
+        cards = f"capture {profile.capture.device}, playback {profile.playback.device}"
+        print(f"  {name:<14} {profile.name}; {cards}; {button}")
     path = arguments.config or config.default_path()
     if path.exists():
         print(f"configured:    {config.load(path).config.board} ({path})")
@@ -129,6 +137,8 @@ def _given_token(path: Path | None) -> Secret | None:
         text = sys.stdin.readline() if str(path) == "-" else path.read_text()
     except OSError as error:
         raise ConfigError(f"--token-file {path}: {error.strerror}", hint="name a readable file") from error
+    except ValueError as error:
+        raise ConfigError(f"--token-file {path}: not text", hint="name the file with the enrolment token") from error
     return Secret(text.strip())
 
 
@@ -142,17 +152,18 @@ def reset(arguments: Arguments) -> int:
     directory = Path(loaded.config.state.directory)
     if not arguments.yes:
         question = f"forget the identity in {directory}? The device must be enrolled again. [y/N] "
-        if input(question).strip().lower() != "y":
+        print(question, end="", flush=True)
+        if sys.stdin.readline().strip().lower() != "y":
             print("nothing was changed")
             return EXIT_FAILURE
-    known = enrolment.load(directory)
-    if known is not None:
-        identity = Identity.load_or_create(directory)
-        try:
+    try:
+        known = enrolment.load(directory)
+        if known is not None:
+            identity = Identity.load_or_create(directory)
             asyncio.run(enrolment.revoke(known, identity, client=HttpClient(), now=time.time))
             print(f"signed out at {known.issuer}")
-        except ProvisioningError as error:
-            print(f"not signed out at {known.issuer}: {error}; its owner can revoke {known.device_id}")
+    except (ProvisioningError, StateError) as error:  # damaged files are a reason for a reset, not against it
+        print(f"not signed out: {error}; the owner of the service can revoke this device there")
     enrolment.forget(directory)
     Identity.forget(directory)
     print("identity and enrolment are forgotten; restart the appliance")
@@ -162,11 +173,13 @@ def reset(arguments: Arguments) -> int:
 def calibrate(arguments: Arguments) -> int:
     """Play a short sound, hear it, and say what the loop from loudspeaker to microphone is like."""
     from appliance.audio import calibration
+    from appliance.audio.capturer import check_microphones
     from appliance.audio.cards import Cards
     from appliance.daemon import gain_of
 
     loaded = _load(arguments)
     audio = loaded.config.audio
+    check_microphones(audio.microphones)
     cards = Cards(audio, loaded.board, time.monotonic)
     found = calibration.measure(cards, audio.microphones, gain_of(audio.volume), time.monotonic, time.sleep)
     for line in calibration.report(found):

@@ -8,6 +8,7 @@ anything.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -74,8 +75,10 @@ class Records:
 
     def captured(self, at: float) -> None:
         """A block whose first sample was captured at ``at`` is in hand."""
-        if self._turn is not None and self._turn.captured_at is None:
-            self._turn.captured_at = at
+        turn = self._turn
+        if turn is not None and turn.captured_at is None:
+            # Where the microphone was open already, audio from before the press goes along: nothing was waited for.
+            turn.captured_at = max(at, turn.pressed_at or at)
 
     def sent(self, captured_at: float, sent_at: float) -> None:
         """A frame of microphone audio was handed to the socket."""
@@ -151,4 +154,4 @@ def percentile(values: list[float], percent: float) -> float | None:
     if not values:
         return None
     ranked = sorted(values)
-    return round(ranked[min(len(ranked) - 1, int(len(ranked) * percent / 100))], 1)
+    return round(ranked[max(0, math.ceil(len(ranked) * percent / 100) - 1)], 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import ssl
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from appliance import __version__
 from appliance.config import Config
 from appliance.credentials.storage import IDENTITY_FILE
-from appliance.errors import ConfigError, ProvisioningError, Secret
+from appliance.errors import ConfigError, ProvisioningError, Secret, StateError
 from appliance.realtime.session import Ticket
 
 if TYPE_CHECKING:  # at run time they are imported when the first of them is needed: readiness does not wait
@@ -35,7 +36,8 @@ class Tickets:
         self._config = config
         self._directory = Path(config.state.directory)
         self._identity: Identity | None = None
-        if not (self._directory / IDENTITY_FILE).exists():
+        self._context: ssl.SSLContext | None = None
+        if not os.path.exists(self._directory / IDENTITY_FILE):  # noqa: PTH110  # Path.exists() raises where it may not look
             self.load_identity()  # a disk that cannot hold it must be known before we say that we are ready
         self._minter: Minter | None = None
         self._enrolment: Enrolment | None = None
@@ -56,8 +58,15 @@ class Tickets:
         """Mint a credential for one session.
 
         Raises:
-            ProvisioningError: not enrolled, refused, or the service cannot be reached.
+            ProvisioningError: not enrolled, refused, the service cannot be reached, or a file that is needed for it
+                cannot be read or written: the appliance goes on and shows that.
         """
+        try:
+            return await self._mint()
+        except (ConfigError, StateError) as error:
+            raise ProvisioningError(error.message, hint=error.hint, code="local_file") from error
+
+    async def _mint(self) -> Ticket:
         config = self._config.provisioning
         minter = self._minter or await self._begin()
         try:
@@ -71,7 +80,16 @@ class Tickets:
                 raise
             minter = await self._begin(again=True)
             grant = await minter.mint("websocket", config.profile)
-        return Ticket(grant.url, grant.model or self._config.realtime.model, grant.value)
+        tls = await self._tls(grant.url)
+        return Ticket(grant.url, grant.model or self._config.realtime.model, grant.value, tls)
+
+    async def _tls(self, url: str) -> ssl.SSLContext | None:
+        """Make the TLS context once, in a thread: loading the root certificates would hold up audio on the loop."""
+        if not url.startswith(("https:", "wss:")):
+            return None
+        if self._context is None:
+            self._context = await asyncio.to_thread(ssl.create_default_context)
+        return self._context
 
     async def _begin(self, *, again: bool = False) -> Minter:
         from appliance.credentials import enrolment
@@ -82,7 +100,8 @@ class Tickets:
         if known is not None and known.issuer != self._config.provisioning.url.rstrip("/"):
             known = None  # the owner moved this device to another service
         self._enrolment = known or await self.enrol(enrolment_token(self._config))
-        self._minter = Minter(self._enrolment, self.load_identity(), client=HttpClient(), now=time.time)
+        client = HttpClient(tls=await self._tls(self._enrolment.issuer))
+        self._minter = Minter(self._enrolment, self.load_identity(), client=client, now=time.time)
         return self._minter
 
     async def enrol(self, token: Secret | None) -> Enrolment:
@@ -106,7 +125,7 @@ class Tickets:
             name=os.uname().nodename,
             hardware=self._config.board,
             software=__version__,
-            client=HttpClient(),
+            client=HttpClient(tls=await self._tls(self._config.provisioning.url)),
             now=time.time,
             sleep=asyncio.sleep,
         )
@@ -125,6 +144,8 @@ def enrolment_token(config: Config) -> Secret | None:
     path = Path(named) if named else passed
     try:
         return Secret(path.read_text().strip()) or None
+    except ValueError as error:  # bytes that are no text, a name that cannot be one
+        raise ConfigError(f"{path}: no enrolment token is in there", hint="put the token there, as text") from error
     except OSError as error:
         if not named:
             return None

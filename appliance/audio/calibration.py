@@ -63,6 +63,12 @@ def measure(
         DeviceError: a card cannot be opened, or the microphone delivers nothing.
     """
     capture = cards.open_capture()
+    if max(microphones) >= capture.channels:
+        capture.close()
+        raise DeviceError(
+            f"audio.microphones = {list(microphones)}: the card gives {capture.channels} channel(s)",
+            hint=f"use channels 0 to {capture.channels - 1}",
+        )
     try:
         speaker = Speaker(cards.open_playback())
     except DeviceError:

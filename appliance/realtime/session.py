@@ -6,6 +6,7 @@ fit behind the same few calls.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol as Interface
@@ -21,6 +22,7 @@ class Ticket:
     url: str
     model: str
     secret: Secret
+    tls: ssl.SSLContext | None = None  # made beforehand: loading the root certificates takes a while
 
 
 Mint = Callable[[], Awaitable[Ticket]]

@@ -169,6 +169,7 @@ class WebSocketSession:
         try:
             connection = await _Connect(
                 url,
+                ssl=ticket.tls,
                 additional_headers={"Authorization": f"Bearer {ticket.secret}"},
                 user_agent_header="voice-appliance",
                 logger=library_log,

@@ -24,6 +24,7 @@ class Notifier:
         self.watchdog_s = _watchdog_s(env)
         self._socket: socket.socket | None = None
         self._status = ""
+        self._complained = False
         if self._address:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
 
@@ -37,6 +38,7 @@ class Notifier:
 
     def status(self, text: str) -> None:
         """Show a line in ``systemctl status``."""
+        text = " ".join(text.split())  # a newline would begin another message
         if text != self._status:
             self._status = text
             self._send(f"STATUS={text}")
@@ -54,12 +56,14 @@ class Notifier:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
-            self._socket.sendto(message.encode(), address)
+            self._socket.sendto(message.encode(errors="replace"), address)
+            self._complained = False
         except BlockingIOError:
             pass  # nobody reads: better a lost line than a blocked appliance
-        except OSError as error:
-            log.warning("cannot reach systemd: %s", error.strerror)
-            self.close()
+        except OSError as error:  # it may be back in a moment, and restarts us if we fall silent for good
+            if not self._complained:
+                log.warning("cannot reach systemd: %s", error.strerror or error)
+            self._complained = True
 
     def close(self) -> None:
         """Give the socket back."""
@@ -71,6 +75,6 @@ class Notifier:
 def _watchdog_s(env: dict[str, str]) -> float | None:
     """Read how often systemd wants to hear of us; ``None``: it does not."""
     usec = env.get("WATCHDOG_USEC", "")
-    if not usec.isdigit() or env.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+    if not usec.isdecimal() or env.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     return int(usec) / 1e6

@@ -14,6 +14,7 @@ from appliance.tools.toolbox import Arguments, Tool
 
 LONGEST_TIMER_S = 86_400
 MOST_TIMERS = 16
+LONGEST_LABEL = 64
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class Timers:
         if len(self._running) >= MOST_TIMERS:
             raise ToolError(f"{MOST_TIMERS} timers run already")
         self._count += 1
-        number, label = self._count, str(arguments.get("label") or "timer")[:64]
+        number, label = self._count, _label(arguments) or "timer"
         handle = self._loop.call_later(float(seconds), self._expired, number)
         self._running[number] = Running(label, self._loop.time() + float(seconds), handle)
         return {"ok": True, "label": label, "seconds": seconds}
@@ -58,8 +59,8 @@ class Timers:
 
     async def cancel(self, arguments: Arguments) -> Arguments:
         """Cancel the timers of a label, or all."""
-        label = arguments.get("label")
-        gone = [n for n, t in self._running.items() if not label or t.label.lower() == str(label).lower()]
+        label = _label(arguments)
+        gone = [n for n, t in self._running.items() if not label or t.label.lower() == label.lower()]
         for number in gone:
             self._running.pop(number).handle.cancel()
         return {"cancelled": len(gone)}
@@ -72,6 +73,10 @@ class Timers:
         for timer in self._running.values():
             timer.handle.cancel()
         self._running.clear()
+
+
+def _label(arguments: Arguments) -> str:
+    return str(arguments.get("label") or "")[:LONGEST_LABEL]
 
 
 def timer_tools(timers: Timers) -> list[Tool]:

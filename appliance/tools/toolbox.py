@@ -7,6 +7,7 @@ tools do (``builtin``). One thread (the event loop).
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from appliance.errors import ToolError
 
 log = logging.getLogger(__name__)
 Arguments = dict[str, Any]
+STOPPED = '{"error":"stopped by the person"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +48,32 @@ class Toolbox:
     def __init__(
         self,
         tools: list[Tool],
-        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        spawn: Callable[[Coroutine[Any, Any, str]], asyncio.Task[str]],
         finished: Callable[[ToolFinished], None],
     ) -> None:
         self._tools = {tool.name: tool for tool in tools}
         self._spawn = spawn
         self._finished = finished
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: set[asyncio.Task[str]] = set()
 
     def declarations(self) -> tuple[dict[str, Any], ...]:
         """Build ``session.tools``, in a stable order: the prompt cache depends on it."""
         return tuple(self._tools[name].declaration() for name in sorted(self._tools))
 
     def run(self, call: ToolCall) -> None:
-        """Run a call; it ends in exactly one :class:`ToolFinished`."""
-        self._running[call.call_id] = self._spawn(self._run(call))
+        """Run a call; it ends in exactly one :class:`ToolFinished`, also when it is stopped before it began."""
+        task = self._spawn(self._answer(call))
+        self._running.add(task)
+        task.add_done_callback(functools.partial(self._ended, call.call_id))
 
     def stop(self) -> None:
         """Stop what runs: each call is answered with a word about that."""
-        for task in list(self._running.values()):
+        for task in self._running:
             task.cancel()
 
-    async def _run(self, call: ToolCall) -> None:
-        output = msgspec.json.encode({"error": "stopped by the person"}).decode()
-        try:
-            output = await self._answer(call)
-        except asyncio.CancelledError:
-            pass  # the person interrupted; the model is told so
-        finally:
-            self._running.pop(call.call_id, None)
-            self._finished(ToolFinished(call.call_id, output))
+    def _ended(self, call_id: str, task: asyncio.Task[str]) -> None:
+        self._running.discard(task)
+        self._finished(ToolFinished(call_id, STOPPED if task.cancelled() else task.result()))
 
     async def _answer(self, call: ToolCall) -> str:
         tool = self._tools.get(call.name)
@@ -83,7 +81,7 @@ class Toolbox:
             return _error(f"there is no tool {call.name!r} on this device")
         try:
             arguments = msgspec.json.decode(call.arguments or "{}", type=Arguments)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             return _error(f"the arguments are not a JSON object: {error}")
         try:
             return msgspec.json.encode(await tool.run(arguments)).decode()

@@ -1,0 +1,84 @@
+"""The systemd units: nothing in them is unknown to systemd, and the process is shut in."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.home import ROOT
+
+UNITS = sorted((ROOT / "systemd").glob("*.service"))
+SYSTEM = Path("/lib/systemd/system")
+MOST_EXPOSED = 4.0  # of 10; systemd calls what is below 5 OK
+
+pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+
+
+def directives(unit: Path) -> list[tuple[str, str]]:
+    lines = [line.partition("=") for line in unit.read_text().splitlines() if re.match("[A-Z][A-Za-z]*=", line)]
+    return [(key, value) for key, _, value in lines]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A root file system with the units, the programs that they start, and the targets that they name."""
+    installed = tmp_path / "etc/systemd/system"
+    installed.mkdir(parents=True)
+    known = tmp_path / "lib/systemd/system"
+    known.mkdir(parents=True)
+    for kind in ("target", "slice", "socket"):
+        for unit in SYSTEM.glob(f"*.{kind}"):
+            shutil.copy(unit, known, follow_symlinks=unit.exists())
+    for unit in UNITS:
+        shutil.copy(unit, installed)
+        for key, value in directives(unit):
+            if key.startswith("Exec"):
+                program = tmp_path / value.split()[0].lstrip("/-+!")
+                program.parent.mkdir(parents=True, exist_ok=True)
+                program.write_text("#!/bin/sh\n")
+                program.chmod(0o755)
+    return tmp_path
+
+
+def verify(root: Path, unit: str) -> subprocess.CompletedProcess[str]:
+    command = ["systemd-analyze", "verify", "--man=no", f"--root={root}", unit]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_accepts_the_unit_without_a_word(unit: Path, root: Path) -> None:
+    done = verify(root, unit.name)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_this_check_can_fail(root: Path) -> None:
+    unit = root / "etc/systemd/system/voice-appliance.service"
+    unit.write_text(unit.read_text().replace("NoNewPrivileges=", "NoNewPrivilege="))
+    assert "NoNewPrivilege" in verify(root, unit.name).stderr
+    shutil.rmtree(root / "opt")
+    assert verify(root, unit.name).returncode != 0
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_the_service_is_shut_in(unit: Path, record_property: Callable[[str, object], None]) -> None:
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
+    assert found, done.stdout + done.stderr
+    record_property("exposure", found[1])
+    assert float(found[1]) <= MOST_EXPOSED
+
+
+def test_the_appliances_unit_fits_the_program() -> None:
+    unit = dict(directives(ROOT / "systemd/voice-appliance.service"))
+    assert unit["Type"] == "notify"
+    assert unit["RestartPreventExitStatus"] == "78", "errors.EXIT_CONFIG"
+    assert unit["LoadCredential"].startswith("enrolment-token:"), "tickets.CREDENTIAL"
+    assert unit["StateDirectory"] == unit["RuntimeDirectory"] == "voice-appliance"
+    assert float(unit["TimeoutStopSec"]) > 2, "the daemon fades and closes within two seconds"
+    assert int(unit["WatchdogSec"]) >= 5
