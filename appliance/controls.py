@@ -172,7 +172,7 @@ class LocalControls:
             queue.put_nowait(record)
 
     def state_changed(self) -> None:
-        """Tell the followers that phase, link or LED changed."""
+        """Tell the followers that phase, link or mute changed."""
         if self._followers:
             state = self._daemon.engine.state
             self.publish({"event": "state", "phase": state.phase.value, "link": state.link.value, "muted": state.muted})

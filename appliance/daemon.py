@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import config as configuration
+from appliance import kept
 from appliance.audio.capturer import check_microphones
 from appliance.audio.cards import Cards
 from appliance.audio.duplex import Chain, Duplex
@@ -29,7 +30,7 @@ from appliance.audio.processing import DETECTORS, PROCESSORS
 from appliance.config import Config, Loaded
 from appliance.controls import Button, LocalControls
 from appliance.conversation import events as ev
-from appliance.conversation.state import Led, Link, Phase, Settings, Turns
+from appliance.conversation.state import Led, Link, Phase, Settings, State, Turns
 from appliance.engine import Engine, Hooks, Parts
 from appliance.errors import ApplianceError, ConfigError
 from appliance.front import Front, GpioFront, NoFront, TerminalFront
@@ -109,7 +110,7 @@ class Daemon:
         self.starts_afresh = False
         self._audio_answered = True
         self._failure: BaseException | None = None
-        self.volume = loaded.config.audio.volume
+        self._saving: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Run until told to stop.
@@ -134,6 +135,8 @@ class Daemon:
     def _build(self, group: asyncio.TaskGroup) -> None:
         config, loop = self._loaded.config, self._loop
         self._tickets = Tickets(config)
+        self._kept = kept.load(Path(config.state.directory))
+        self.volume = self._kept.volume_for(config.audio.volume)
         chain = Chain(
             PROCESSORS[config.audio.echo_canceller](),
             DETECTORS[config.audio.detector](),
@@ -141,7 +144,7 @@ class Daemon:
             config.conversation.end_of_turn_ms,
         )
         cards = Cards(config.audio, self._loaded.board, time.monotonic)
-        self.duplex = Duplex(cards, chain, gain_of(config.audio.volume), time.monotonic, self._from_audio)
+        self.duplex = Duplex(cards, chain, gain_of(self.volume), time.monotonic, self._from_audio)
         self._timers = Timers(loop, self._rang)
         tools = [*timer_tools(self._timers), volume_tool(self.set_volume)]
         self._toolbox = Toolbox(tools, group.create_task, lambda event: self.engine.post(event))
@@ -160,8 +163,9 @@ class Daemon:
         self.controls = LocalControls(self)
         records = Records(self.controls.publish, self.controls.losses)
         parts = Parts(self.duplex, self.protocol, self.session, self._toolbox, records)
-        hooks = Hooks(self._show, self._say, self._update)
-        self.engine = Engine(parts, settings_of(self._loaded), hooks, loop, cues=config.audio.cues)
+        hooks = Hooks(self._show, self._changed, self._say, self._update)
+        state = State(muted=self._kept.muted)
+        self.engine = Engine(parts, settings_of(self._loaded), hooks, loop, state, cues=config.audio.cues)
         self.button = Button(self.engine, hold_ms_of(config), loop)
         self._front = self._open_front()
 
@@ -208,6 +212,8 @@ class Daemon:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_S):
                 await self.session.finish()
+                if self._saving is not None:
+                    await self._saving
                 await control.close()
         self.engine.close()
         self.duplex.stop()
@@ -269,10 +275,30 @@ class Daemon:
         """Set the volume in percent."""
         self.volume = percent
         self.duplex.set_gain(gain_of(percent))
+        self._keep()
+
+    def _keep(self) -> None:
+        """Write mute and volume down, in a thread: a card's flush takes a while. One at a time, the newest wins."""
+        configured = self._loaded.config.audio.volume
+        chosen = (self.volume, configured) if self.volume != configured else (None, None)
+        now = kept.Kept(muted=self.engine.state.muted, volume=chosen[0], volume_over=chosen[1])
+        if now != self._kept and self._saving is None:
+            self._kept = now
+            work = asyncio.to_thread(kept.save, Path(self._loaded.config.state.directory), now)
+            self._saving = self._loop.create_task(work)
+            self._saving.add_done_callback(self._saved)
+
+    def _saved(self, task: asyncio.Task[None]) -> None:
+        self._saving = None
+        task.result()
+        self._keep()  # if it was changed meanwhile
 
     def _show(self, led: Led) -> None:
         self._front.show(led)
+
+    def _changed(self) -> None:
         self.controls.state_changed()
+        self._keep()
 
     def _say(self, who: str, text: str) -> None:
         self._front.say(who, text)

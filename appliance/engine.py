@@ -45,9 +45,10 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What the engine calls: the panel's light, spoken words for a display, an update to take into use."""
+    """What the engine calls: the panel's light, followers of the state, a display of words, an update to take."""
 
     show: Callable[[Led], None]
+    changed: Callable[[], None]  # phase, link or mute
     said: Callable[[str, str], None]
     update: Callable[[], None]
 
@@ -56,9 +57,16 @@ class Engine:
     """One conversation, running."""
 
     def __init__(
-        self, parts: Parts, settings: Settings, hooks: Hooks, loop: asyncio.AbstractEventLoop, *, cues: bool
+        self,
+        parts: Parts,
+        settings: Settings,
+        hooks: Hooks,
+        loop: asyncio.AbstractEventLoop,
+        state: State,
+        *,
+        cues: bool,
     ) -> None:
-        self.state = State()
+        self.state = state
         self.counters: Counter[str] = Counter()
         self._parts, self._settings, self._hooks, self._loop, self._cues = parts, settings, hooks, loop, cues
         self._events: deque[ev.Event] = deque()
@@ -101,6 +109,9 @@ class Engine:
         for effect in effects:
             self._perform(effect)
         self.reflect()
+        now = self.state
+        if (now.phase, now.link, now.muted) != (before.phase, before.link, before.muted):
+            self._hooks.changed()
         if self.state.phase is Phase.IDLE and before.phase is not Phase.IDLE:
             self._parts.records.end()
 

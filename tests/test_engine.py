@@ -17,7 +17,7 @@ import pytest
 from appliance.audio import facts as heard
 from appliance.audio.duplex import Duplex
 from appliance.conversation import events as ev
-from appliance.conversation.state import Led, Link, Phase, Settings, Turns
+from appliance.conversation.state import Led, Link, Phase, Settings, State, Turns
 from appliance.engine import Engine, Hooks, Parts
 from appliance.errors import DeviceError
 from appliance.realtime.configuration import Wishes
@@ -51,9 +51,12 @@ class Rig:
         records = Records(self.records.append, lambda: (0.0, 0.0))
         parts = Parts(cast("Duplex", RecordedDuplex(self.told)), self.protocol, self.session, toolbox, records)
         hooks = Hooks(
-            self.shown.append, lambda who, text: self.said.append((who, text)), lambda: self.told.append(("update",))
+            self.shown.append,
+            lambda: None,
+            lambda who, text: self.said.append((who, text)),
+            lambda: self.told.append(("update",)),
         )
-        self.engine = Engine(parts, settings, hooks, self.loop, cues=cues)
+        self.engine = Engine(parts, settings, hooks, self.loop, State(), cues=cues)
         self.engine.reflect()
 
     async def _wait(self, _: Arguments) -> Arguments:
@@ -247,7 +250,7 @@ def test_facts_posted_while_deciding_follow_in_order() -> None:
                 at.engine.post(ev.MuteToggled())
                 phases.append(at.phase())
 
-        at.engine._hooks = Hooks(show, lambda *_: None, lambda: None)
+        at.engine._hooks = Hooks(show, lambda: None, lambda *_: None, lambda: None)
         at.press()
         assert phases == [Phase.LISTENING, Phase.LISTENING, Phase.IDLE]
         assert at.engine.mirror.led is Led.MUTED
@@ -260,10 +263,10 @@ def test_a_bug_in_a_part_does_not_block_the_next_event() -> None:
         def fail(_: Led) -> None:
             raise ZeroDivisionError
 
-        at.engine._hooks = Hooks(fail, lambda *_: None, lambda: None)
+        at.engine._hooks = Hooks(fail, lambda: None, lambda *_: None, lambda: None)
         with pytest.raises(ZeroDivisionError):
             at.press()
-        at.engine._hooks = Hooks(at.shown.append, lambda *_: None, lambda: None)
+        at.engine._hooks = Hooks(at.shown.append, lambda: None, lambda *_: None, lambda: None)
         at.engine.post(ev.MuteToggled())
         assert at.phase() is Phase.IDLE
 

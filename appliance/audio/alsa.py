@@ -9,6 +9,7 @@ One thread per PCM: closing one that another thread reads crashes the process.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 from typing import Final
 
 import alsaaudio
@@ -20,6 +21,18 @@ PERIOD_MS: Final = 10
 CAPTURE_PERIODS: Final = 24  # survives a scheduling hole of 240 ms
 PLAYBACK_PERIODS: Final = 24
 _XRUN: Final = -32
+
+
+# libasound prints a line of its own for every opening that fails, beside the error it returns: once a second
+# while a card is gone. The returned error says the same.
+_HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
+_silent = _HANDLER(lambda _file, _line, _function, _code, _text: None)  # kept: libasound holds the pointer
+
+
+def be_quiet() -> None:
+    """Have libasound report errors by their codes only."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_silent)
 
 
 class Pcm:

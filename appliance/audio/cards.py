@@ -22,6 +22,7 @@ class Cards:
 
     def __init__(self, audio: Audio, board: Board, clock: Callable[[], float]) -> None:
         self._audio, self._board, self._clock = audio, board, clock
+        alsa.be_quiet()
         self._heard = [0]
         self._sounded: list[Samples] = []
 

@@ -69,6 +69,8 @@ def _settle_once(s: State, settings: Settings) -> Outcome:
         return _settle_reply(s, settings)
     if s.phase is Phase.IDLE:
         return _settle_chores(s)
+    if s.phase is Phase.FAULT and Chore.UPDATE in s.chores:
+        return _update(s)  # it may be what heals the fault
     return s, []
 
 
@@ -94,8 +96,12 @@ def _settle_chores(s: State) -> Outcome:
             return replace(s, chores=chores), []
         return replace(pending_cleared(s), chores=chores, link=Link.DOWN), [do.RotateSession()]
     if Chore.UPDATE in s.chores:
-        return replace(s, chores=s.chores - {Chore.UPDATE}, phase=Phase.UPDATING), [do.InstallUpdate()]
+        return _update(s)
     return s, []
+
+
+def _update(s: State) -> Outcome:
+    return replace(s, chores=s.chores - {Chore.UPDATE}, phase=Phase.UPDATING, fault=None), [do.InstallUpdate()]
 
 
 def _normal(s: State) -> State:

@@ -63,7 +63,7 @@ class _Problem(msgspec.Struct, frozen=True):
 _REFUSALS = {
     "invalid_token": (
         "this device is not (any more) enrolled",
-        "enrol it again: `voice-provisioning tokens create` there, `voice-appliance enrol` here",
+        "enrol it afresh: `voice-provisioning tokens create` there, `voice-appliance reset` and `enrol` here",
         False,
     ),
     "invalid_dpop_proof": (

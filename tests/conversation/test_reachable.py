@@ -84,9 +84,8 @@ def test_a_press_never_waits_for_the_network(space: Space) -> None:
     for state, steps in space.steps.items():
         after = next(after for event, after, _ in steps if isinstance(event, ev.TalkPressed))
         if state.phase in (Phase.IDLE, Phase.THINKING, Phase.SPEAKING) and not state.muted:
-            assert after.phase is Phase.LISTENING or after.phase is Phase.FAULT, state
-            if state.link is not Link.REFUSED:
-                assert after.phase is Phase.LISTENING, state
+            refused = state.link is Link.REFUSED  # a fault, which a staged update may heal
+            assert after.phase in ((Phase.FAULT, Phase.UPDATING) if refused else (Phase.LISTENING,)), state
 
 
 def test_every_press_is_answered(space: Space) -> None:

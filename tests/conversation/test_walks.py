@@ -239,6 +239,13 @@ def test_update_waits_for_idle() -> None:
     assert walk.led is Led.UPDATING
 
 
+def test_a_new_configuration_is_taken_into_use_in_a_fault_too() -> None:
+    """A wrong sound card's name is corrected in the configuration: idleness would never come."""
+    walk = up()
+    walk.tell(ev.DeviceFailed())
+    assert walk.tell(ev.UpdateStaged()) == [do.InstallUpdate()]
+
+
 def test_long_idle_closes_the_session() -> None:
     walk = up()
     timer = mirror(walk.state, walk.settings).timer

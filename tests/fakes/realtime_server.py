@@ -12,7 +12,7 @@ import contextlib
 import json
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
@@ -70,7 +70,7 @@ class RealtimeServer:
         self.heard, self.audio, self.connections, self.sent_first_delta_at = [], [], [], []
         self.responses = 0
 
-    async def __aenter__(self) -> RealtimeServer:
+    async def __aenter__(self) -> Self:
         self._server = await serve(
             self._serve, "127.0.0.1", 0, process_request=self._upgrade, max_size=None, compression=None
         )
@@ -109,7 +109,7 @@ class RealtimeServer:
         """Wait for the ``count``-th event of a type."""
         async with asyncio.timeout(timeout_s):
             while len(self.of(kind)) < count:
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.005)  # noqa: ASYNC110  # a record is watched, not an event
         return self.of(kind)[count - 1]
 
     async def say(self, event: Event) -> None:

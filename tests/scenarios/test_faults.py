@@ -106,6 +106,19 @@ def test_wrong_configuration_at_reload_changes_nothing_and_a_right_one_is_taken_
     assert at.daemon.command("status")["volume"] == 30
 
 
+def test_mute_and_volume_survive_a_restart(home: MakeHome, tmp_path: Path) -> None:
+    at = home(Script())
+    at.daemon.command("mute")
+    at.daemon.command("volume", percent=40)
+    assert at.daemon.stop() == 0
+    again = Daemon(tmp_path / "daemon", at.daemon.config_path.read_text(), at.card.environment)
+    try:
+        status = again.command("status")
+        assert (status["muted"], status["volume"], status["led"]) == (True, 40, "muted")
+    finally:
+        again.close()
+
+
 def test_readiness_and_watchdog_are_told_to_systemd(tmp_path: Path, virtual_card: CardFactory) -> None:
     address = tmp_path / "notify.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
