@@ -108,8 +108,8 @@ class RealtimeServer:
     async def until(self, kind: str, count: int = 1, timeout_s: float = 10.0) -> Event:
         """Wait for the ``count``-th event of a type."""
         async with asyncio.timeout(timeout_s):
-            while len(self.of(kind)) < count:
-                await asyncio.sleep(0.005)  # noqa: ASYNC110  # a record is watched, not an event
+            while len(self.of(kind)) < count:  # noqa: ASYNC110  # a record is watched, not an event
+                await asyncio.sleep(0.005)
         return self.of(kind)[count - 1]
 
     async def say(self, event: Event) -> None:
