@@ -20,8 +20,7 @@ check: lint
 	$(VENV)/python -m mypy
 	$(VENV)/lint-imports
 	$(VENV)/python -m tests.docs --check
-	systemd-analyze verify --man=no --recursive-errors=no systemd/*.service
-	! git grep -nIE 'pypi\.(org|python)|pythonhosted|deb\.debian\.org|archive\.ubuntu' -- . ':!Makefile'
+	! git grep -nIE 'p[y]pi[.](org|python)|p[y]thonhosted|deb[.]d[e]bian|archive[.]ub[u]ntu' -- .
 
 lint:
 	@.ci/setup test

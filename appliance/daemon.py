@@ -22,6 +22,7 @@ from typing import Any
 
 from appliance import config as configuration
 from appliance import kept
+from appliance.audio import alsa
 from appliance.audio.capturer import check_microphones
 from appliance.audio.cards import Cards
 from appliance.audio.duplex import Chain, Duplex
@@ -222,8 +223,9 @@ class Daemon:
         log.info("stopped")
 
     async def _settle_in(self) -> None:
-        """Do what readiness need not wait for: load the identity, give memory back."""
-        await asyncio.to_thread(self._tickets.load_identity)
+        """Do what readiness need not wait for, so that the first press need not either; give memory back."""
+        await asyncio.to_thread(self._tickets.load)
+        await asyncio.to_thread(alsa.device_names)  # libasound reads its configuration at the first call
         memory.give_back()
 
     async def _watch(self) -> None:

@@ -7,6 +7,7 @@ protocol of either (``credentials``).
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import os
 import ssl
@@ -53,6 +54,16 @@ class Tickets:
         if self._identity is None:
             self._identity = Identity.load_or_create(self._directory)
         return self._identity
+
+    def load(self) -> None:
+        """Load what minting needs, the key included. In a thread: it takes long enough to be felt at a press.
+
+        Raises:
+            StateError: the key cannot be read, or is torn.
+        """
+        for name in ("enrolment", "mint"):
+            importlib.import_module(f"appliance.credentials.{name}")
+        self.load_identity()
 
     async def mint(self) -> Ticket:
         """Mint a credential for one session.

@@ -78,10 +78,10 @@ class Player:
         self._ended = True
 
     def cue(self, samples: Samples) -> None:
-        """Play an ear-con (int16 mono at the card's rate), mixed over whatever sounds."""
+        """Play an ear-con (int16 mono at the card's rate), mixed over whatever sounds; it replaces an older one."""
         if not self._playing:
-            self.speaker.stop()
-        self._cue = samples  # a newer ear-con replaces an older one
+            samples = _over_fade(self.speaker.rewind(), samples, self.speaker.rate * FADE_MS // 1000)
+        self._cue = samples
 
     def flush(self, now: float) -> None:
         """Silence now; reports what was heard."""
@@ -274,3 +274,14 @@ class Player:
         if self._reply:
             self.playout.finished()
         self.speaker.close()
+
+
+def _over_fade(rest: Samples, samples: Samples, fade: int) -> Samples:
+    """Lay ``samples`` over the faded beginning of what was about to sound: a flushed reply's end or an older ear-con."""
+    count = min(len(rest), fade, len(samples))
+    if not count:
+        return samples
+    out = samples.copy()
+    ramp = np.linspace(1.0, 0.0, count, dtype=np.float32)
+    out[:count] = mixed(out[:count], (rest[:count] * ramp).astype(np.int16))
+    return out

@@ -62,6 +62,21 @@ def test_a_reply_can_follow_a_flush_at_once() -> None:
     assert stage.told(Drained) == [Drained(2, {"b": 300.0})]
 
 
+def test_the_fade_sounds_although_an_ear_con_follows_at_once() -> None:
+    """As at every press over a reply: the cue lies over the fade, it does not take it back."""
+    stage = Stage(48_000)
+    stage.push("a", loud(5000))
+    stage.run(300)
+    pressed = stage.pcm.frame
+    stage.player.flush(stage.time.now)
+    stage.player.cue(np.zeros(4800, np.int16))
+    stage.run(300)
+    fade = np.abs(stage.pcm.sounded[pressed : pressed + 240]).reshape(5, -1).max(axis=1)
+    assert fade[0] > 3000
+    assert list(fade) == sorted(fade, reverse=True)
+    assert not stage.pcm.sounded[pressed + 240 :].any()
+
+
 def first_of(sounded: Samples, said: Samples) -> int:
     """Where ``said`` begins: its 50th to 60th samples are looked for (a fade may lie over the first)."""
     window = np.lib.stride_tricks.sliding_window_view(sounded, 10)
