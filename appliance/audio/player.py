@@ -277,7 +277,7 @@ class Player:
 
 
 def _over_fade(rest: Samples, samples: Samples, fade: int) -> Samples:
-    """Lay ``samples`` over the faded beginning of what was about to sound: a flushed reply's end or an older ear-con."""
+    """Lay ``samples`` over the faded start of what was about to sound: a flushed reply's end, an older ear-con."""
     count = min(len(rest), fade, len(samples))
     if not count:
         return samples
