@@ -226,7 +226,7 @@ class Daemon:
         """Do what readiness need not wait for, so that the first press need not either; give memory back."""
         await asyncio.to_thread(self._tickets.load)
         await asyncio.to_thread(alsa.device_names)  # libasound reads its configuration at the first call
-        memory.give_back()
+        await asyncio.to_thread(memory.give_back)
 
     async def _watch(self) -> None:
         """Feed the watchdog while the loop lives, the audio thread answers and frames move."""

@@ -14,10 +14,13 @@ from tests.conversation.space import Space, alphabet, explore
 ALL_SETTINGS = [
     Settings(turns=Turns.LOCAL),
     Settings(turns=Turns.SERVER, hands_free=True, full_duplex=True),
+    pytest.param(Settings(turns=Turns.LOCAL, hands_free=True, full_duplex=True), marks=pytest.mark.slow),
+    pytest.param(Settings(turns=Turns.SERVER), marks=pytest.mark.slow),
 ]
+NAMES = ["local-half-duplex", "server-full-duplex-hands-free", "local-full-duplex-hands-free", "server-half-duplex"]
 
 
-@pytest.fixture(scope="module", params=ALL_SETTINGS, ids=["local-half-duplex", "server-full-duplex-hands-free"])
+@pytest.fixture(scope="module", params=ALL_SETTINGS, ids=NAMES)
 def space(request: pytest.FixtureRequest) -> Space:
     return explore(request.param)
 
