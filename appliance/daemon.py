@@ -28,15 +28,14 @@ from appliance.audio.cards import Cards
 from appliance.audio.duplex import Chain, Duplex
 from appliance.audio.facts import AudioFact
 from appliance.audio.processing import DETECTORS, PROCESSORS
-from appliance.config import Config, Loaded
+from appliance.config import Loaded
 from appliance.controls import Button, LocalControls
 from appliance.conversation import events as ev
-from appliance.conversation.state import Led, Link, Phase, Settings, State, Turns
+from appliance.conversation.state import Led, Link, Phase, State
 from appliance.engine import Engine, Hooks, Parts
 from appliance.errors import ApplianceError, ConfigError
 from appliance.front import Front, GpioFront, NoFront, TerminalFront
 from appliance.panel.control import ControlServer
-from appliance.realtime.configuration import Wishes
 from appliance.realtime.protocol import Protocol
 from appliance.realtime.websocket import Timing, WebSocketSession
 from appliance.records import Records
@@ -45,57 +44,12 @@ from appliance.system.notify import Notifier
 from appliance.tickets import Tickets
 from appliance.tools.builtin import Timers, timer_tools, volume_tool
 from appliance.tools.toolbox import Toolbox
+from appliance.translation import gain_of, hold_ms_of, settings_of, wishes_of
 
 log = logging.getLogger(__name__)
 Said = Callable[[str, str], None]
 STOP_S = 1.5
 FADE_S = 0.03
-
-
-def settings_of(loaded: Loaded) -> Settings:
-    """Translate the configuration for the conversation."""
-    talk, realtime = loaded.config.conversation, loaded.config.realtime
-    return Settings(
-        turns=Turns.LOCAL if realtime.turn_detection == "local" else Turns.SERVER,
-        hold_ms=talk.hold_ms,
-        follow_up_s=talk.follow_up_s,
-        hands_free=talk.hands_free,
-        full_duplex=loaded.board.echo_cancellation == "hardware",
-        listen_s=talk.listen_s,
-        think_s=talk.think_s,
-        keep_warm_s=realtime.keep_warm_s,
-    )
-
-
-def wishes_of(config: Config, tools: tuple[dict[str, object], ...]) -> Wishes:
-    """Translate the configuration for the session."""
-    asked = config.realtime
-    return Wishes(
-        model=asked.model,
-        voice=asked.voice,
-        instructions=asked.instructions,
-        turn_detection=asked.turn_detection,
-        output=asked.output,
-        speed=asked.speed,
-        noise_reduction=asked.noise_reduction,
-        captions=asked.captions,
-        max_output_tokens=asked.max_output_tokens,
-        tools=tools,
-    )
-
-
-def gain_of(percent: int) -> float:
-    """Make a volume in percent a factor: a square law is near to how loudness is felt."""
-    return (percent / 100) ** 2
-
-
-def hold_ms_of(config: Config) -> int:
-    """Say when a press is known to be a hold: a terminal tells a tap from a hold only later than a button."""
-    if config.panel.backend == "terminal":
-        from appliance.panel.terminal import HOLD_MS
-
-        return HOLD_MS
-    return config.conversation.hold_ms
 
 
 class Daemon:

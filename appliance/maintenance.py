@@ -175,7 +175,7 @@ def calibrate(arguments: Arguments) -> int:
     from appliance.audio import calibration
     from appliance.audio.capturer import check_microphones
     from appliance.audio.cards import Cards
-    from appliance.daemon import gain_of
+    from appliance.translation import gain_of
 
     loaded = _load(arguments)
     audio = loaded.config.audio

@@ -1,0 +1,56 @@
+"""The owner's configuration in the terms of the parts: settings of the conversation, wishes for the session, gain.
+
+Responsible for: that translation. Not for: reading or checking the configuration (``config``).
+"""
+
+from __future__ import annotations
+
+from appliance.config import Config, Loaded
+from appliance.conversation.state import Settings, Turns
+from appliance.realtime.configuration import Wishes
+
+
+def settings_of(loaded: Loaded) -> Settings:
+    """Translate the configuration for the conversation."""
+    talk, realtime = loaded.config.conversation, loaded.config.realtime
+    return Settings(
+        turns=Turns.LOCAL if realtime.turn_detection == "local" else Turns.SERVER,
+        hold_ms=talk.hold_ms,
+        follow_up_s=talk.follow_up_s,
+        hands_free=talk.hands_free,
+        full_duplex=loaded.board.echo_cancellation == "hardware",
+        listen_s=talk.listen_s,
+        think_s=talk.think_s,
+        keep_warm_s=realtime.keep_warm_s,
+    )
+
+
+def wishes_of(config: Config, tools: tuple[dict[str, object], ...]) -> Wishes:
+    """Translate the configuration for the session."""
+    asked = config.realtime
+    return Wishes(
+        model=asked.model,
+        voice=asked.voice,
+        instructions=asked.instructions,
+        turn_detection=asked.turn_detection,
+        output=asked.output,
+        speed=asked.speed,
+        noise_reduction=asked.noise_reduction,
+        captions=asked.captions,
+        max_output_tokens=asked.max_output_tokens,
+        tools=tools,
+    )
+
+
+def gain_of(percent: int) -> float:
+    """Make a volume in percent a factor: a square law is near to how loudness is felt."""
+    return (percent / 100) ** 2
+
+
+def hold_ms_of(config: Config) -> int:
+    """Say when a press is known to be a hold: a terminal tells a tap from a hold only later than a button."""
+    if config.panel.backend == "terminal":
+        from appliance.panel.terminal import HOLD_MS
+
+        return HOLD_MS
+    return config.conversation.hold_ms
