@@ -14,6 +14,7 @@ from pathlib import Path
 
 _ARENA_MAX = -8  # M_ARENA_MAX of <malloc.h>
 _DONTNEED = 4  # MADV_DONTNEED of <sys/mman.h>
+OURS = ("Private_Dirty:", "Shared_Dirty:", "Anonymous:", "Swap:")  # pages that no file holds
 _HEAD = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \S+ +(/\S+\.so\S*)$")
 
 
@@ -41,7 +42,7 @@ def _clean_library_pages() -> Iterator[tuple[int, int]]:
     """Find the code and constants of libraries that are exactly as in their files.
 
     Dropping them is safe: whoever needs a page again gets it from the page cache in a microsecond. Mappings with a
-    single page of our own (relocated addresses) are left alone: those would be lost.
+    single page of our own (relocated addresses, swapped out or not) are left alone: those would be lost.
     """
     try:
         lines = Path("/proc/self/smaps").read_text().splitlines()
@@ -54,7 +55,7 @@ def _clean_library_pages() -> Iterator[tuple[int, int]]:
             found = (start, stop - start)
         elif "-" in line.split(" ", 1)[0]:
             found = None
-        elif found is not None and line.startswith(("Private_Dirty:", "Anonymous:")):
+        elif found is not None and line.startswith(OURS):
             if line.split()[1] != "0":
                 found = None
         elif found is not None and line.startswith("VmFlags:"):
