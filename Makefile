@@ -49,4 +49,4 @@ lock:
 	.ci/lock
 
 clean:
-	rm -rf .venv .cache .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-reply.wav
+	rm -rf .venv .cache .voice-appliance-demo .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-reply.wav

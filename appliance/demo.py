@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import secrets
 import shutil
@@ -19,12 +20,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appliance.errors import ApplianceError, ConfigError
+from appliance.errors import ApplianceError, ConfigError, StateError
 
 if TYPE_CHECKING:  # at run time it is imported after the settings that numpy reads
     from appliance.daemon import Daemon
 
-FOLDER = Path(".demo")
+FOLDER = Path(".voice-appliance-demo")  # made anew each time: a name that is nobody else's
 QUESTION = Path(__file__).parent / "local" / "questions" / "seven-times-six.wav"
 READY_S = 60.0
 ANSWER_S = 45.0
@@ -75,7 +76,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--say {question}: no such file", hint="name a 16-bit WAV file")
     by_file = arguments.file or arguments.say is not None or not _sound_and_terminal()
     shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir()
+    try:
+        FOLDER.mkdir()
+    except OSError as error:
+        raise StateError(
+            f"cannot make {FOLDER.absolute()}: {error.strerror}", hint="start in a folder of yours"
+        ) from error
     services: list[Service] = []
     try:
         _say("starting the local Realtime backend and the provisioning service")
@@ -170,8 +176,8 @@ backend = "none"
 [conversation]
 follow_up_s = 0
 [audio]
-capture = "file:{question}"
-playback = "file:{arguments.reply}"
+capture = {json.dumps(f"file:{question}")}
+playback = {json.dumps(f"file:{arguments.reply}")}
 volume = 100
 cues = false
 """,
@@ -181,7 +187,7 @@ cues = false
     daemon = Daemon(config.load(path), said=lambda who, text: print(f"{who + ':':<11}{text}", flush=True))
     heard_ms = asyncio.run(_one_turn(daemon))
     if heard_ms <= 0 or not arguments.reply.is_file():
-        print("voice-appliance: no spoken reply was played; see .demo/*.log", file=sys.stderr)
+        print(f"voice-appliance: no spoken reply was played; see {FOLDER}/*.log", file=sys.stderr)
         return 1
     _say(f"the reply ({heard_ms / 1000:.1f} s of speech) is in {arguments.reply}")
     return 0

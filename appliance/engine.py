@@ -255,8 +255,6 @@ class Engine:
                 self._parts.duplex.end_item(item_id)
             case facts.WordsReceived(_, words):
                 self._words.append(words)
-                if self._parts.protocol.wishes.output == "text":
-                    self.counters["text_deltas"] += 1
             case facts.CaptionReceived(_, words):
                 self._hooks.said("you", words)
             case facts.UsageReported(_, tokens):

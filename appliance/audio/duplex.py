@@ -262,9 +262,12 @@ class Duplex:
             raise
 
     def _cue(self, sound: Sound) -> None:
-        if self._lost:
-            return
-        player = self._open_player()
+        try:
+            player = self._open_player()
+        except DeviceError:
+            if not self._lost:
+                raise
+            return  # the light alone can tell; with only the microphone gone, the loudspeaker tells too
         rate = player.speaker.rate
         if (sound, rate) not in self._cues:
             self._cues[sound, rate] = render(sound, rate)
@@ -286,8 +289,8 @@ class Duplex:
     def _probe(self, now: float) -> None:
         """Try to open both cards; the microphone is opened but not read, and closed again."""
         self._probe_at = now + PROBE_S
-        playback = self._cards.open_playback()
-        playback.close()
+        if self._player is None:
+            self._cards.open_playback().close()
         self._cards.open_capture().close()
         self._lost = False
         self._post(DeviceBack())

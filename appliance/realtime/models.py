@@ -14,11 +14,8 @@ PRICES_OF = "2026-11-22"
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a model accepts."""
+    """What of our wishes a model accepts; a wish that only some models take gets its flag here."""
 
-    reasoning: bool = False
-    parallel_tool_calls: bool = False
-    images: bool = True
     long_context_truncation: bool = True
 
 
@@ -36,17 +33,16 @@ class Price:
     image_cached: float = 0.0
 
 
-_GENERATION_2 = Capabilities(reasoning=True, parallel_tool_calls=True)
 CAPABILITIES = {
-    "gpt-realtime-2.1": _GENERATION_2,
-    "gpt-realtime-2.1-mini": _GENERATION_2,
-    "gpt-realtime-2": _GENERATION_2,
+    "gpt-realtime-2.1": Capabilities(),
+    "gpt-realtime-2.1-mini": Capabilities(),
+    "gpt-realtime-2": Capabilities(),
     "gpt-realtime-1.5": Capabilities(),
     "gpt-realtime": Capabilities(),
     "gpt-realtime-mini": Capabilities(),
 }
 # A model we do not know is most likely a compatible server's: ask for nothing beyond the common core.
-_UNKNOWN = Capabilities(images=True, long_context_truncation=False)
+_UNKNOWN = Capabilities(long_context_truncation=False)
 
 _FIRST = Price(4, 0.40, 16, 32, 0.40, 64, 5, 0.50)
 _SECOND = Price(4, 0.40, 24, 32, 0.40, 64, 5, 0.50)

@@ -92,6 +92,17 @@ def test_card_unplugged_and_back(home: MakeHome) -> None:
     at.daemon.until_phase("idle")
 
 
+def test_a_missing_microphone_is_told_by_the_loudspeaker_that_is_there(home: MakeHome) -> None:
+    at = home(Script(), '[audio]\ncapture = "hw:9"\n')
+    at.daemon.command("press")
+    at.daemon.until_phase("fault")
+    at.daemon.until(lambda: bool(np.any(at.replies())), "the error cue")
+    at.daemon.command("release")
+    assert "cannot open the microphone" in at.daemon.command("status")["last_error"]
+    time.sleep(1.2)  # the card is looked for while the loudspeaker is in use
+    assert at.daemon.phase() == "fault"
+
+
 def test_wrong_configuration_at_reload_changes_nothing_and_a_right_one_is_taken_into_use(home: MakeHome) -> None:
     at = home(Script(reply=tone(0.5, 24_000).tobytes()))
     good = at.daemon.config_path.read_text()
