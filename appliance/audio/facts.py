@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from appliance.conversation.events import Ailment
 from appliance.errors import DeviceError
 
 
@@ -77,4 +78,53 @@ class DeviceBack:
     """The devices can be opened again."""
 
 
-AudioFact = Captured | TurnTail | VoiceBegan | VoiceStopped | ReplyStarted | Drained | Flushed | DeviceLost | DeviceBack
+@dataclass(frozen=True, slots=True)
+class VoiceSuspected:
+    """There may be a talker over the reply since ``at``: the loudspeaker was ducked, the detector decides."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceCleared:
+    """The suspicion was nothing: the loudspeaker comes back. A confirmed one is a :class:`VoiceBegan`."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class EchoUncontrolled:
+    """The own voice cannot be told from a talker's any more: ``reason`` in words, ``hint`` what to do about it."""
+
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class MicrophoneAiled:
+    """The microphone delivers nothing but zeros, or is driven into clipping."""
+
+    ailment: Ailment
+
+
+@dataclass(frozen=True, slots=True)
+class MicrophoneHealed:
+    """The microphone delivers sound again."""
+
+
+AudioFact = (
+    Captured
+    | TurnTail
+    | VoiceBegan
+    | VoiceStopped
+    | VoiceSuspected
+    | VoiceCleared
+    | ReplyStarted
+    | Drained
+    | Flushed
+    | DeviceLost
+    | DeviceBack
+    | EchoUncontrolled
+    | MicrophoneAiled
+    | MicrophoneHealed
+)

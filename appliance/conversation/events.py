@@ -191,3 +191,42 @@ class DeviceFailed(Event):
 @dataclass(frozen=True, slots=True)
 class DeviceRestored(Event):
     """Microphone and loudspeaker can be used again."""
+
+
+class Ailment(Enum):
+    """What is wrong with a microphone that can be read."""
+
+    ZERO = "zero"  # nothing but zeros: muted in hardware, not connected, wrong channel
+    CLIPPED = "clipped"  # driven into clipping: gain too high, loudspeaker too near
+
+
+@dataclass(frozen=True, slots=True)
+class MicrophoneAiled(Event):
+    """The microphone cannot hear properly."""
+
+    ailment: Ailment
+
+
+@dataclass(frozen=True, slots=True)
+class MicrophoneHealed(Event):
+    """The microphone hears again."""
+
+
+@dataclass(frozen=True, slots=True)
+class DuplexLost(Event):
+    """The appliance cannot tell its own voice from a talker's: the microphone has to be closed while it speaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class DuplexRestored(Event):
+    """The own voice can be cancelled again."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationStarted(Event):
+    """A short sound is played and heard to learn the loop from loudspeaker to microphone; the microphone is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationEnded(Event):
+    """The loop is known, or was left for later."""
