@@ -97,6 +97,7 @@ class Daemon:
             DETECTORS[config.audio.detector](),
             config.audio.microphones,
             config.conversation.end_of_turn_ms,
+            hush=config.realtime.turn_detection != "local",
         )
         cards = Cards(config.audio, self._loaded.board, time.monotonic)
         self.duplex = Duplex(cards, chain, gain_of(self.volume), time.monotonic, self._from_audio)

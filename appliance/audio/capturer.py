@@ -1,7 +1,7 @@
 """The microphone side of the audio thread: device blocks in, gated session audio and voice facts out.
 
-Responsible for: one open capture PCM, its channel choice and rates, the gate, detection. Not for: the thread
-(``duplex``). Owned by the audio thread.
+Responsible for: one open capture PCM, its channel choice and rates, the gate, and passing on what the chain hears.
+Not for: the thread (``duplex``) or what a voice leads to (``conversation``). Owned by the audio thread.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from typing import Protocol
 
 import numpy as np
 
-from appliance.audio.endpoint import BLOCK_S, End, Endpointer, Onset
-from appliance.audio.facts import AudioFact, Captured, TurnTail, VoiceBegan, VoiceStopped
-from appliance.audio.format import DETECTOR_RATE, SESSION_RATE, Samples, from_device, level_dbfs, mono_of
+from appliance.audio.endpoint import BLOCK_S
+from appliance.audio.facts import AudioFact, Captured, TurnTail
+from appliance.audio.format import DETECTOR_RATE, SESSION_RATE, Samples, from_device, mono_of
 from appliance.audio.gate import Gate
-from appliance.audio.processing import BLOCK, Detector, Processor
+from appliance.audio.listener import Listener
+from appliance.audio.processing import BLOCK
 from appliance.audio.resample import Resampler
+from appliance.audio.upstream import Upstream
 from appliance.errors import ConfigError, DeviceError
 
 FROZEN_S = 2.0
 AT_ONCE = 2  # blocks: waking for each 10 ms would cost nearly twice the CPU for 10 ms of latency
 READS = 64  # at most, in one turn of the thread: a ring is 24 periods
-SILENT_FAR: Samples = np.zeros(BLOCK, np.int16)
-Far = Callable[[float], Samples | None]  # the 10 ms at 16 kHz that sounded from a time on; None: silence
+Far = Callable[[float], Samples | None]  # the 10 ms at 16 kHz that sounded from a time on; None: nothing for long
 
 
 class CapturePcm(Protocol):
@@ -46,27 +47,33 @@ class Capturer:
         self,
         pcm: CapturePcm,
         microphones: Sequence[int],
+        reference: int | None,
         gate: Gate,
-        processor: Processor,
-        detector: Detector,
-        endpointer: Endpointer,
+        listener: Listener,
         post: Callable[[AudioFact], None],
     ) -> None:
+        """``reference``: the channel on which the board gives the loudspeaker's signal back, if it does."""
         self.pcm = pcm
         self.overruns = 0
-        self.level_dbfs = -96.0
-        self._microphones = tuple(microphones)
-        self._gate = gate
-        self._processor, self._detector, self._endpointer = processor, detector, endpointer
-        self._post = post
+        self._microphones, self._reference = tuple(microphones), reference
+        self._gate, self._listener, self._post = gate, listener, post
         self._block = pcm.rate // 100
         self._up = Resampler(pcm.rate, SESSION_RATE)
         self._down = Resampler(SESSION_RATE, DETECTOR_RATE)
+        self._upstream = Upstream(listener.delay)
+        self._back = Resampler(pcm.rate, DETECTOR_RATE) if reference is not None else None
         self._pending = np.zeros((0, pcm.channels), np.int16)
         self._listened = np.zeros(0, np.int16)  # 16 kHz, less than a block
+        self._given_back = np.zeros(0, np.int16)  # of the reference channel, as late as the microphone's
+        self._cleaning = False  # what goes up has the loudspeaker taken out of it
         self._moved_at: float | None = None
         gate.forget()
-        endpointer.reset()
+        listener.opened()
+
+    @property
+    def level_dbfs(self) -> float:
+        """The level of the last block, without the echo."""
+        return self._listener.level_dbfs
 
     def due_s(self) -> float:
         """Seconds until the next block should be there."""
@@ -107,45 +114,70 @@ class Capturer:
 
     def _take(self, blocks: Samples, at: float, far: Far) -> None:
         """Process whole blocks, the first of which began at ``at``."""
-        session = self._up.process(mono_of(blocks, self._microphones))
-        for pcm, captured_at in self._gate.pass_(session.tobytes(), at):
-            self._post(Captured(self._gate.turn, pcm, captured_at))
+        mono = mono_of(blocks, self._microphones)
+        self._listener.check(mono, self.pcm.rate)
+        session = self._up.process(mono)
+        self._upstream.capture(session)
         self._listened = np.concatenate((self._listened, self._down.process(session)))
+        if self._back is not None and self._reference is not None:
+            back = self._back.process(np.ascontiguousarray(blocks[:, self._reference]))
+            self._given_back = np.concatenate((self._given_back, back))
+        end = at + (len(blocks) - self._up.lookahead) / self.pcm.rate
         while len(self._listened) >= BLOCK:
             near, self._listened = self._listened[:BLOCK], self._listened[BLOCK:]
-            self._detect(near, at, far)
+            self._hear(near, at, far)
             at += BLOCK_S
+        self._give(end, cleaned=self._cleaning)
 
-    def _detect(self, near: Samples, at: float, far: Far) -> None:
+    def _hear(self, near: Samples, at: float, far: Far) -> None:
         sounding = far(at)
-        clean = near if sounding is None else self._processor(near, sounding)
-        self.level_dbfs = level_dbfs(clean)
-        match self._endpointer.block(at, self._detector(clean), self.level_dbfs):
-            case Onset(onset_at):
-                self._post(VoiceBegan(onset_at))
-            case End(ended_at):
-                self._post(VoiceStopped(ended_at))
-            case None:
-                pass
+        if self._back is not None and sounding is not None:
+            sounding = self._given_back[:BLOCK] if len(self._given_back) >= BLOCK else None
+        self._given_back = self._given_back[BLOCK:]
+        clean = self._listener.block(near, sounding, at)
+        self._cleaning = clean is not None
+        if clean is None:
+            self._upstream.skip()
+        else:
+            self._upstream.clean(clean, self._listener.hush_dbfs)
+
+    def _give(self, end: float, *, cleaned: bool) -> None:
+        """Give the gate what is new; ``end`` is when the newest captured sample was."""
+        sound, age = self._upstream.take(cleaned=cleaned)
+        if len(sound):
+            for pcm, captured_at in self._gate.pass_(sound.tobytes(), end - age / SESSION_RATE):
+                self._post(Captured(self._gate.turn, pcm, captured_at))
 
     def set_gate(self, *, is_open: bool, turn: int) -> None:
-        """Open the gate for ``turn`` (the pre-roll goes first), or close it (the rest goes first)."""
+        """Open the gate for ``turn`` (the talker's words so far go first), or close it (the rest goes first)."""
         if self._gate.open and not is_open:
             self._let_out_rest()
-        if is_open and not self._gate.open:
-            self._endpointer.speech_ended_at = None
-        for pcm, captured_at in self._gate.set(is_open=is_open, turn=turn):
+        opening = is_open and not self._gate.open
+        for pcm, captured_at in self._gate.set(is_open=is_open, turn=turn, since=self._listener.since()):
             self._post(Captured(turn, pcm, captured_at))
+        if opening:
+            self._listener.turn_began()
+
+    @property
+    def _now(self) -> float:
+        return self._moved_at or 0.0
 
     def _let_out_rest(self) -> None:
         """What waits for a whole block, and for the filter's lookahead, belongs to the turn that ends."""
-        rest = self._up.process(mono_of(self._pending, self._microphones)) if len(self._pending) else SILENT_FAR[:0]
-        self._pending = self._pending[:0]
-        rest = np.concatenate((rest, self._up.flush()))
-        now = self._moved_at or 0.0
-        if len(rest):
-            self._post(Captured(self._gate.turn, rest.tobytes(), now - len(rest) / SESSION_RATE))
-        self._post(TurnTail(self._gate.turn, self._endpointer.speech_ended_at))
+        pending, self._pending = self._pending, self._pending[:0]
+        if len(pending):
+            self._upstream.capture(self._up.process(mono_of(pending, self._microphones)))
+        self._upstream.capture(self._up.flush())
+        self._give(self._now, cleaned=False)
+        self._listener_restarts()
+        self._post(TurnTail(self._gate.turn, self._listener.speech_ended_at))
+
+    def _listener_restarts(self) -> None:
+        """The stream was cut in the middle of a block: both timelines begin anew."""
+        self._upstream.reset()
+        self._down.reset()
+        self._listened = self._listened[:0]
+        self._given_back = self._given_back[:0]
 
     def close(self) -> None:
         """Close the microphone."""

@@ -16,13 +16,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
 
+from appliance.audio.bargein import BY_THE_BOARD, BargeIn, Tuning
 from appliance.audio.capturer import Capturer
 from appliance.audio.cards import Cards
 from appliance.audio.cues import render
+from appliance.audio.ears import Ears
 from appliance.audio.endpoint import Endpointer
 from appliance.audio.facts import AudioFact, DeviceBack, DeviceLost, Flushed, TurnTail
 from appliance.audio.format import Samples
 from appliance.audio.gate import Gate
+from appliance.audio.listener import Listener
 from appliance.audio.player import Player
 from appliance.audio.playout import Playout
 from appliance.audio.processing import Detector, Processor
@@ -40,6 +43,8 @@ class Chain:
     detector: Detector
     microphones: tuple[int, ...]
     end_of_turn_ms: int
+    reference: int | None = None  # the capture channel that gives the loudspeaker's signal back
+    hush: bool = False  # the server listens for voices all the time
 
 
 class Duplex:
@@ -54,7 +59,15 @@ class Duplex:
         self._thread = threading.Thread(target=self._run, name="audio", daemon=True)
         self._stopping = False
         self._gate = Gate()
-        self._endpointer = Endpointer(chain.end_of_turn_ms)
+        tuning = Tuning() if chain.processor.cancels else BY_THE_BOARD
+        self._listener = Listener(
+            Ears(chain.processor, chain.detector),
+            BargeIn(tuning),
+            Endpointer(chain.end_of_turn_ms),
+            post,
+            self._duck,
+            hush=chain.hush,
+        )
         self._playout = Playout()
         self._gain = gain
         self._capturer: Capturer | None = None
@@ -214,9 +227,7 @@ class Duplex:
         if wanted and self._capturer is None and not self._lost:
             pcm = self._cards.open_capture()
             chain = self._chain
-            self._capturer = Capturer(
-                pcm, chain.microphones, self._gate, chain.processor, chain.detector, self._endpointer, self._post
-            )
+            self._capturer = Capturer(pcm, chain.microphones, chain.reference, self._gate, self._listener, self._post)
         elif not wanted and self._capturer is not None:
             self._close_capturer()
 
@@ -238,7 +249,13 @@ class Duplex:
     def _set_gain(self, gain: float) -> None:
         self._gain = gain
         if self._player is not None:
-            self._player.gain = gain
+            self._player.loudness.volume = gain
+
+    def _duck(self, down: bool) -> bool:
+        """Lower the reply under a suspected talker, or let it return; called while the microphone is pumped."""
+        if self._player is None:
+            return False
+        return self._player.duck(self._clock()) if down else self._player.rise()
 
     def _open_player(self) -> Player:
         if self._player is None:

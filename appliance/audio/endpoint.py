@@ -46,6 +46,11 @@ class Endpointer:
         self._peak_dbfs = -96.0
         self.speech_ended_at: float | None = None
 
+    def began(self, onset_at: float, at: float) -> None:
+        """Take over a talker whom another watch found at ``at``, speaking since ``onset_at``."""
+        self._talking = True
+        self._voiced_until = self.speech_ended_at = max(onset_at, at)
+
     def block(self, at: float, voiced: bool, level_dbfs: float) -> Onset | End | None:
         """Take the block of 10 ms that began at ``at``; returns what it decided."""
         self._window.append(voiced)

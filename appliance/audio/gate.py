@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import deque
 
 PRE_ROLL_MS = 600  # 300 ms before the onset, plus what the detector needs to be sure
+BYTES_PER_MS = 48
+REMEMBERED_MS = 3000  # over a loudspeaker it needs longer
 
 
 class Gate:
-    """Lets 24 kHz mono s16le chunks through, or remembers the last ``PRE_ROLL_MS`` of them."""
+    """Lets 24 kHz mono s16le chunks through, or remembers the last ``REMEMBERED_MS`` of them."""
 
     def __init__(self) -> None:
         self.turn = 0
@@ -20,14 +22,19 @@ class Gate:
         self._remembered: deque[tuple[bytes, float]] = deque()
         self._bytes = 0
 
-    def set(self, *, is_open: bool, turn: int) -> list[tuple[bytes, float]]:
-        """Open for ``turn``, or close; returns the chunks to let out now, oldest first."""
+    def set(self, *, is_open: bool, turn: int, since: float | None = None) -> list[tuple[bytes, float]]:
+        """Open for ``turn``, or close; returns the chunks to let out now, oldest first.
+
+        Those that hold anything from ``since`` (monotonic s) on; ``None``: of the last ``PRE_ROLL_MS``.
+        """
         was_open, self.open, self.turn = self.open, is_open, turn
-        if is_open and not was_open:
-            out = list(self._remembered)
-            self.forget()
-            return out
-        return []
+        if not is_open or was_open:
+            return []
+        chunks = list(self._remembered)
+        self.forget()
+        if since is None:
+            return _last(chunks, PRE_ROLL_MS * BYTES_PER_MS)
+        return [(pcm, at) for pcm, at in chunks if at + len(pcm) / (1000 * BYTES_PER_MS) > since]
 
     def pass_(self, pcm: bytes, captured_at: float) -> list[tuple[bytes, float]]:
         """Take a chunk; returns what goes up."""
@@ -35,7 +42,7 @@ class Gate:
             return [(pcm, captured_at)]
         self._remembered.append((pcm, captured_at))
         self._bytes += len(pcm)
-        while self._bytes > PRE_ROLL_MS * 48:
+        while self._bytes > REMEMBERED_MS * BYTES_PER_MS:
             self._bytes -= len(self._remembered.popleft()[0])
         return []
 
@@ -43,3 +50,11 @@ class Gate:
         """Forget the pre-roll: the microphone was closed in between."""
         self._remembered.clear()
         self._bytes = 0
+
+
+def _last(chunks: list[tuple[bytes, float]], size: int) -> list[tuple[bytes, float]]:
+    """Choose the newest chunks that together have at most ``size`` bytes."""
+    first = len(chunks)
+    while first and (size := size - len(chunks[first - 1][0])) >= 0:
+        first -= 1
+    return chunks[first:]

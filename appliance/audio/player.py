@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from appliance.audio.facts import AudioFact, Drained, Flushed, ReplyStarted
-from appliance.audio.format import DETECTOR_RATE, Samples, amplified, mixed
+from appliance.audio.format import DETECTOR_RATE, Samples, mixed
+from appliance.audio.loudness import Loudness
 from appliance.audio.playout import Playout
 from appliance.audio.queues import PlaybackQueue
 from appliance.audio.resample import Resampler
@@ -22,6 +23,8 @@ FILL_S = 0.2  # how full the ring is kept
 REFILL_S = 0.1  # when it is filled up again
 TAIL_S = 0.03  # silence behind the last sample, so that stopping is not an underrun
 NEAR_S = 0.006  # a ring so close to its end gets that silence although more is expected
+DUCKED_FILL_S = 0.06  # while ducked: what is in the ring delays the return
+LONGEST_DUCK_S = 2.0  # whoever ducked has either silenced the reply by then, or never will
 STARVED_S = 10.0  # a reply that stays dry for so long is over
 FROZEN_S = 2.0
 LINGER_S = 3.0  # an idle loudspeaker is closed after
@@ -34,7 +37,7 @@ class Player:
         self.speaker = Speaker(pcm)
         self.queue = PlaybackQueue(pcm.rate)
         self.playout = playout
-        self.gain = gain
+        self.loudness = Loudness(pcm.rate, gain)
         self.starvations = 0
         self._post = post
         self._cue: Samples = np.zeros(0, np.int16)
@@ -45,6 +48,7 @@ class Player:
         self._first_push_at: float | None = None
         self._dry_at: float | None = None
         self._busy_at = 0.0
+        self._ducked_at = 0.0
         self._end = 0  # position of the last sample that matters
         self._tail: Samples = np.zeros(min(int(TAIL_S * pcm.rate), pcm.buffer_frames // 4), np.int16)
         self._full = min(int(FILL_S * pcm.rate), pcm.buffer_frames - len(self._tail))
@@ -90,11 +94,26 @@ class Player:
         self._post(Flushed({i: n * 1000 / rate for i, n in frames.items()}, now + FADE_MS / 1000))
         self.queue.clear()
         self.playout.finished()
+        self.loudness.reset()
         self._cue = self._cue[:0]
         self._reply = self._playing = self._ended = False
         self._first_push_at = self._dry_at = None
         self.speaker.forget_items()
         self._end = self.speaker.position() + rate * FADE_MS // 1000  # let the fade sound
+
+    def duck(self, now: float) -> bool:
+        """Lower a reply that sounds, at once; returns whether one does."""
+        if not self._playing:
+            return False
+        if not self.loudness.ducked:
+            self.speaker.reshape(self.loudness.duck)
+        self._ducked_at = now
+        return True
+
+    def rise(self) -> bool:
+        """Let a ducked reply come back; returns whether one sounds."""
+        self.loudness.rise()
+        return self._playing
 
     # --- the thread's turn ---
 
@@ -104,6 +123,8 @@ class Player:
         Raises:
             DeviceError: the card is gone, or does not move for two seconds.
         """
+        if self.loudness.ducked and now - self._ducked_at > LONGEST_DUCK_S:
+            self.loudness.rise()
         if self._reply and not self._playing:
             self._start_if_due(now)
         if self._playing or len(self._cue):
@@ -128,7 +149,8 @@ class Player:
     def _fill(self, now: float) -> None:
         if self._hungry and self._tail_written:
             self.speaker.take_back(self._end)
-        wanted = self._full - self.speaker.delay()
+        full = int(DUCKED_FILL_S * self.speaker.rate) if self.loudness.ducked else self._full
+        wanted = full - self.speaker.delay()
         while wanted > 0 and self._hungry:
             runs = self.queue.pull(wanted) if self._playing else []
             if not runs:
@@ -163,7 +185,7 @@ class Player:
             self.speaker.write(self._tail)
 
     def _write(self, samples: Samples, item: str, now: float) -> None:
-        sound = amplified(samples, self.gain)
+        sound = self.loudness(samples)
         if len(self._cue):
             part, self._cue = self._cue[: len(sound)], self._cue[len(sound) :]
             over = np.zeros(len(sound), np.int16)
@@ -199,6 +221,7 @@ class Player:
         self._first_push_at = self._dry_at = None
         self.queue.clear()
         self.playout.finished()
+        self.loudness.reset()
         self.speaker.forget_items()
         self._post(Drained(self._pushes, heard))
         if not len(self._cue):
@@ -234,7 +257,8 @@ class Player:
     def _ring_due_s(self) -> float:
         rate = self.speaker.rate
         if self._hungry:
-            return (self.speaker.delay() - self._refill) / rate
+            refill = int(DUCKED_FILL_S * rate) // 2 if self.loudness.ducked else self._refill
+            return (self.speaker.delay() - refill) / rate
         if self._expecting and not self._tail_written:
             return self.speaker.delay() / rate - NEAR_S
         return (self._end - self.speaker.position()) / rate

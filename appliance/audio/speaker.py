@@ -9,9 +9,11 @@ Responsible for: one open playback PCM. Not for: what is written (``duplex``). O
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from appliance.audio.format import Samples, to_device
 
@@ -134,6 +136,14 @@ class Speaker:
             faded = (rest * np.linspace(1.0, 0.0, len(rest), dtype=np.float32)).astype(np.int16)
             self._write_again(np.concatenate((faded, np.zeros(4 * len(rest), np.int16))), stop, spans)
         return {item: frames for item, frames in self._account(self.written).items() if frames}
+
+    def reshape(self, envelope: Callable[[int], NDArray[np.float32]]) -> None:
+        """Change the loudness of what has not sounded yet: ``envelope(n)`` gives ``n`` factors."""
+        spans = tuple(self._spans)
+        rest = self.rewind()
+        if len(rest):
+            shaped = (rest * envelope(len(rest))).astype(np.int16)
+            self._write_again(shaped, self.written + len(rest), spans)
 
     def take_back(self, end: int) -> None:
         """Take back what has not sounded from position ``end`` on; what is before it sounds."""

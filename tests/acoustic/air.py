@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.acoustic.rooms import Room, distorted
-from tests.acoustic.voices import Sound
+from tests.acoustic.voices import RATE, Sound
 
 BLOCK = 160
+LONGEST_LATENCY_S = 0.3
 BATCH = 10  # blocks after which the late part of the response is applied: it is not needed sooner
 
 
@@ -49,18 +50,38 @@ class Convolver:
 
 
 class Air:
-    """A room in which the device plays and hears. ``near`` is what the microphones hear besides: (mics, samples)."""
+    """A room in which the device plays and hears; ``near`` is what the microphones hear besides: (mics, samples).
 
-    def __init__(self, room: Room, near: NDArray[np.float32], moved_at_s: float | None = None) -> None:
+    Between loudspeaker and air lies a latency that no driver reports; ``jump`` changes it at a time, by so many ms.
+    """
+
+    def __init__(
+        self,
+        room: Room,
+        near: NDArray[np.float32],
+        moved_at_s: float | None = None,
+        jump: tuple[float, float] | None = None,
+    ) -> None:
         self._room, self._near = room, near
         self._paths = [Convolver(room.echo), *([Convolver(room.moved)] if moved_at_s is not None else [])]
-        self._moved_at = None if moved_at_s is None else int(moved_at_s * 16_000)
+        self._moved_at = None if moved_at_s is None else int(moved_at_s * RATE)
+        self._jump = None if jump is None else (int(jump[0] * RATE), jump[1])
+        self._line = np.zeros(int(LONGEST_LATENCY_S * RATE), np.float32)
+        self._latency = int(room.latency_ms * RATE / 1000)
         self._at = 0
         self.echo_power = 0.0  # of the last block, first microphone
 
+    def _late(self, played: Sound) -> Sound:
+        if self._jump is not None and self._at >= self._jump[0]:
+            self._latency = max(0, self._latency + int(self._jump[1] * RATE / 1000))
+            self._jump = None
+        self._line = np.concatenate((self._line[BLOCK:], played))
+        end = len(self._line) - self._latency
+        return self._line[end - BLOCK : end]
+
     def block(self, played: Sound) -> NDArray[np.int16]:
         """Play 160 samples (full scale is 1); returns what the microphones' converter gives: (160, mics)."""
-        sound = distorted(played, self._room.drive)
+        sound = distorted(self._late(played), self._room.drive)
         echoes = [path.block(sound) for path in self._paths]
         echo = echoes[0]
         if self._moved_at is not None and self._at >= self._moved_at:

@@ -53,14 +53,18 @@ def draw(split: Split, number: int, mics: int = 1) -> Room:
     talker, talker_m = _place_talker(rng, size, centre)
     moved = loudspeaker + rng.uniform(-0.03, 0.03, 3)
     absorption = _absorption(size, rt60)
-    response = [_responses(rng, size, absorption, rt60, at, microphones) for at in (loudspeaker, moved, talker)]
+    echo, changed, voice = (
+        _responses(rng, size, absorption, rt60, at, microphones) for at in (loudspeaker, moved, talker)
+    )
     return Room(
         f"{split}-{number}",
         seed,
         rt60,
         float(distance),
         talker_m,
-        *response,
+        echo,
+        changed,
+        voice,
         drive=float(rng.uniform(0.0, 0.8)),
         drift_ppm=float(rng.uniform(-200, 200)),
         latency_ms=float(rng.uniform(0, 25)),
@@ -134,6 +138,13 @@ def _add_tail(rng: np.random.Generator, response: NDArray[np.float32], mixing: i
     count = len(response) - mixing
     decay = 10 ** (-3 * np.arange(count) / (rt60_s * RATE))
     response[mixing:] = (level * decay * rng.normal(size=count)).astype(np.float32)
+
+
+def convolved(sound: Sound, response: Sound) -> Sound:
+    """A sound through a response, whole: as long as both together."""
+    count = len(sound) + len(response) - 1
+    size = 1 << (count - 1).bit_length()
+    return np.fft.irfft(np.fft.rfft(sound, size) * np.fft.rfft(response, size), size)[:count].astype(np.float32)
 
 
 def distorted(sound: Sound, drive: float) -> Sound:

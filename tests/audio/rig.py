@@ -15,7 +15,7 @@ from appliance.audio.duplex import Chain, Duplex
 from appliance.audio.facts import (
     AudioFact,
 )
-from appliance.audio.processing import DETECTORS, untouched
+from appliance.audio.processing import DETECTORS, Untouched
 from appliance.board import Board, Capture, Playback
 from appliance.config import Audio
 from tests.audio.stage import Samples
@@ -43,7 +43,7 @@ class Rig:
         self._news = threading.Condition()
         audio = Audio(capture=capture, playback=playback, microphones=microphones)
         board = Board(name="test", capture=Capture(rate=card.rate), playback=Playback(rate=card.rate))
-        chain = Chain(untouched, DETECTORS["earshot"](), microphones, 700)
+        chain = Chain(Untouched(), DETECTORS["earshot"](), microphones, 700)
         self.duplex = Duplex(Cards(audio, board, time.monotonic), chain, gain, time.monotonic, self._post)
         self.duplex.start()
 

@@ -8,15 +8,34 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.audio.bargein import BargeIn
+from appliance.audio.ears import Ears
+from appliance.audio.endpoint import Endpointer
 from appliance.audio.facts import AudioFact
 from appliance.audio.format import SESSION_RATE
+from appliance.audio.listener import Listener
 from appliance.audio.player import Player
 from appliance.audio.playout import Playout
+from appliance.audio.processing import DETECTORS, Processor, Untouched
 from tests.fakes.sound_card import Loudspeaker, Script, Time
 
 Samples = NDArray[np.int16]
 Fact = TypeVar("Fact")
 Downlink = Sequence[tuple[float, float]]  # (ms after the first, ms of audio) of each delta
+
+
+def listener(
+    post: Callable[[AudioFact], None],
+    *,
+    detector: str = "earshot",
+    end_of_turn_ms: int = 500,
+    processor: Processor | None = None,
+    duck: Callable[[bool], bool] = lambda _: False,
+    hush: bool = False,
+) -> Listener:
+    """The chain behind a microphone, without an echo canceller unless one is given."""
+    ears = Ears(processor or Untouched(), DETECTORS[detector]())
+    return Listener(ears, BargeIn(), Endpointer(end_of_turn_ms), post, duck, hush=hush)
 
 
 def loud(ms: float, seed: int = 1, rate: int = SESSION_RATE) -> Samples:

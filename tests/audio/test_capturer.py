@@ -11,15 +11,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from appliance.audio.capturer import FROZEN_S, Capturer, check_microphones
-from appliance.audio.endpoint import Endpointer
 from appliance.audio.facts import AudioFact, Captured, TurnTail, VoiceBegan, VoiceStopped
 from appliance.audio.format import SESSION_RATE
 from appliance.audio.gate import PRE_ROLL_MS, Gate
-from appliance.audio.processing import DETECTORS, untouched
 from appliance.errors import ConfigError, DeviceError
 from tests.audio.recordings import RATE as SPEECH_RATE
 from tests.audio.recordings import recording
-from tests.audio.stage import speechlike
+from tests.audio.stage import listener, speechlike
 from tests.fakes.sound_card import Microphone, Script, Time
 
 Samples = NDArray[np.int16]
@@ -36,9 +34,7 @@ class Ear:
         self.facts: list[AudioFact] = []
         self.far: Callable[[float], Samples | None] = lambda _: None
         self.gate = Gate()
-        self.capturer = Capturer(
-            self.pcm, microphones, self.gate, untouched, DETECTORS["earshot"](), Endpointer(500), self.facts.append
-        )
+        self.capturer = Capturer(self.pcm, microphones, None, self.gate, listener(self.facts.append), self.facts.append)
 
     def run(self, ms: float, late_s: Callable[[], float] = float) -> int:
         return Script(self.time).run(self.time.now + ms / 1000, self.pump, self.capturer.due_s, late_s)

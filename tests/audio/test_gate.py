@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.audio.gate import PRE_ROLL_MS, Gate
+from appliance.audio.gate import PRE_ROLL_MS, REMEMBERED_MS, Gate
 
 CHUNK = 480  # 10 ms
 
@@ -52,6 +52,6 @@ def test_nothing_passes_twice_or_out_of_order_and_memory_is_bounded(story: list[
             number += 1
             pcm = bytes(2 * (step - 1)) + number.to_bytes(2, "little")
             sent += [out for out, _ in gate.pass_(pcm, number)]
-        assert gate._bytes == sum(len(pcm) for pcm, _ in gate._remembered) <= PRE_ROLL_MS * 48
+        assert gate._bytes == sum(len(pcm) for pcm, _ in gate._remembered) <= REMEMBERED_MS * 48
     numbers = [int.from_bytes(pcm[-2:], "little") for pcm in sent]
     assert numbers == sorted(set(numbers))

@@ -75,7 +75,7 @@ def test_volume_scales_and_may_change_on_the_way(gain: float) -> None:
     stage.push("a", said)
     stage.end("a")
     stage.run(400)
-    stage.player.gain = 0.5
+    stage.player.loudness.volume = 0.5
     stage.run(2000)
     sounded = stage.pcm.sounded[: len(said)]
     assert np.array_equal(sounded[:4800], amplified(said[:4800], gain))

@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 
 from appliance.audio.capturer import Capturer
-from appliance.audio.endpoint import Endpointer
 from appliance.audio.facts import AudioFact, Captured, Drained
 from appliance.audio.gate import Gate
 from appliance.audio.player import Player
-from appliance.audio.processing import DETECTORS, untouched
 from appliance.audio.wavfile import WavCapture, WavPlayback, read_wav, write_wav
 from appliance.errors import DeviceError
-from tests.audio.stage import Samples, knowing, loud
+from tests.audio.stage import listener, Samples, knowing, loud
 from tests.fakes.sound_card import Script, Time
 
 
@@ -91,10 +89,9 @@ def test_a_capturer_hears_the_file(tmp_path: Path) -> None:
     capturer = Capturer(
         WavCapture(tmp_path / "a.wav", time, [0]),
         (0,),
+        None,
         Gate(),
-        untouched,
-        DETECTORS["webrtc"](),
-        Endpointer(700),
+        listener(facts.append, detector="webrtc"),
         facts.append,
     )
     capturer.set_gate(is_open=True, turn=1)

@@ -125,6 +125,18 @@ class Loudspeaker:
         """The card frame that passes now."""
         return self._now()
 
+    def between(self, start: int, stop: int) -> Samples:
+        """What sounded (or, as far as is known now, will sound) in card frames ``start`` to ``stop``."""
+        out = np.zeros(stop - start, np.int16)
+        runs = [(self._ring_from, np.concatenate(self._ring))] if self._frames else []
+        for begun, samples in itertools.chain(runs, reversed(self._tape)):
+            first, last = max(start, begun), min(stop, begun + len(samples))
+            if first < last:
+                out[first - start : last - start] = samples[first - begun : last - begun]
+            if begun <= start:
+                break  # runs do not overlap, the newest come first
+        return out
+
     @property
     def sounded(self) -> Samples:
         """What has sounded so far, from card frame 0 on."""

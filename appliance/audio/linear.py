@@ -1,0 +1,92 @@
+"""A linear echo canceller that leaves the talker whole: its residue is evidence, it is never sent or played.
+
+AEC3 hides weak talkers together with the echo's rest. This filter only subtracts what is linear in the far end, so
+a talker 20 dB below the echo stands out of its residue. Responsible for: the adaptive filter and starting it anew
+when the path has changed. Not for: what the residue means (``unexplained``). numpy; owned by the audio thread.
+Source: Enzner & Vary, "Frequency-domain adaptive Kalman filter for acoustic echo control", Signal Processing 86
+(2006); partitioned: Kuech, Mabande, Enzner, ICASSP 2014.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+HOP = 320  # samples at 16 kHz: 20 ms at a time costs half of 10 ms at a time
+PARTITIONS = 6  # the first 120 ms of the room
+FORGETTING = 0.999  # of the path's certainty, per hop: a room changes
+UNCERTAIN = 1.0  # the path's power at first, falling by 1/sqrt(e) a partition
+LOST_SHARE = 0.5  # a residue above this share of the microphone's energy, though the far end sounds, ...
+LOST_HOPS = 10  # ... for so many hops means that the path is another one
+FAR_SOUNDS = 1e-4  # mean square of a far end that counts
+TINY = np.float32(1e-9)
+
+Sound = NDArray[np.float32]  # full scale is 1
+
+
+class LinearCanceller:
+    """Partitioned-block frequency-domain Kalman filter, 55 µs per 10 ms on x86-64. Blocks of ``HOP`` samples."""
+
+    def __init__(self) -> None:
+        bins = HOP + 1
+        self.restarts = 0
+        self._decay = np.exp(-np.arange(PARTITIONS, dtype=np.float32) / 2)[:, np.newaxis]
+        self._path = np.zeros((PARTITIONS, bins), np.complex64)
+        self._doubt = np.full((PARTITIONS, bins), UNCERTAIN, np.float32) * self._decay
+        self._far = np.zeros((PARTITIONS, bins), np.complex64)  # spectra of the last hops, newest first
+        self._far_power = np.zeros((PARTITIONS, bins), np.float32)
+        self._window = np.zeros(2 * HOP, np.float32)
+        self._padded = np.zeros(2 * HOP, np.float32)
+        self._noise = np.full(bins, 1e-6, np.float32)  # power of what the filter cannot explain
+        self._turn = 0
+        self._lost = 0
+
+    def __call__(self, near: Sound, far: Sound) -> tuple[Sound, Sound]:
+        """Take ``HOP`` samples each; returns the residue and the echo as the filter understands it."""
+        self._hear_far(far)
+        echo: Sound = np.fft.irfft(np.einsum("pf,pf->f", self._far, self._path)).astype(np.float32, copy=False)
+        understood = echo[HOP:]
+        residue: Sound = near - understood
+        self._watch(near, residue, far)
+        self._adapt(residue)
+        return residue, understood
+
+    def _hear_far(self, far: Sound) -> None:
+        self._window[:HOP] = self._window[HOP:]
+        self._window[HOP:] = far
+        self._far[1:] = self._far[:-1]
+        self._far[0] = np.fft.rfft(self._window)
+        self._far_power[1:] = self._far_power[:-1]
+        self._far_power[0] = np.square(self._far[0].real) + np.square(self._far[0].imag)
+
+    def _adapt(self, residue: Sound) -> None:
+        self._padded[HOP:] = residue
+        error = np.fft.rfft(self._padded)
+        self._noise = np.float32(0.5) * (self._noise + np.square(error.real) + np.square(error.imag))
+        total = np.einsum("pf,pf->f", self._far_power, self._doubt) + 2 * self._noise + TINY
+        step = self._doubt / total
+        self._path += step * np.conj(self._far) * error
+        self._constrain()
+        aged = np.float32(FORGETTING**2)
+        power = np.square(self._path.real) + np.square(self._path.imag)
+        self._doubt *= aged * (1 - np.float32(0.5) * step * self._far_power)
+        self._doubt += (1 - aged) * power
+
+    def _constrain(self) -> None:
+        """Keep one partition a hop to its own stretch of time; all at every hop would cost six times as much."""
+        response = np.fft.irfft(self._path[self._turn])
+        response[HOP:] = 0
+        self._path[self._turn] = np.fft.rfft(response)
+        self._turn = (self._turn + 1) % PARTITIONS
+
+    def _watch(self, near: Sound, residue: Sound, far: Sound) -> None:
+        """Doubt everything again when the filter has stopped to explain: it is too sure of a path that has changed."""
+        if float(far @ far) <= FAR_SOUNDS * HOP:
+            return
+        lost = float(residue @ residue) > LOST_SHARE * float(near @ near)
+        self._lost = self._lost + 1 if lost else max(0, self._lost - 2)
+        if self._lost >= LOST_HOPS:
+            self._lost = 0
+            self.restarts += 1
+            known = float(np.mean(np.square(np.abs(self._path[0]))))
+            np.maximum(self._doubt, np.float32(known + 1e-3) * self._decay, out=self._doubt)

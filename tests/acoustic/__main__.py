@@ -1,0 +1,168 @@
+"""``make bench-acoustic``: our chain beside the plain one, on rooms, talkers and sentences that nothing was tuned on.
+
+Prints the contract's lines, each rate with its 95 % interval, and on what it ran.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tests.acoustic import baseline, cost, scenes, words
+from tests.acoustic.scenes import Kind
+from tests.acoustic.score import Score, percentile, poisson_per_hour, wilson_pct
+from tests.acoustic.stage import Played, Stage
+from tests.acoustic.voices import Split, Utterance
+from tests.bench.report import machine, say
+
+BANDS_DB = ((9, 12), (12, 16), (16, 20))
+TRIALS_FROM = 1000  # rooms with talkers are other rooms than those without
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One scene to play."""
+
+    split: Split
+    kind: Kind
+    number: int
+    mics: int
+    detector: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Both chains on one scene."""
+
+    ours: Played
+    plain: Played | None
+    turns: list[tuple[Utterance, bytes]]
+
+
+def play(job: Job) -> Outcome:
+    """Play one scene, in a worker."""
+    make = scenes.echo_only if job.kind == "echo" else scenes.barge_ins
+    scene = make(job.split, job.number, mics=job.mics)
+    ours = Stage(scene, detector=job.detector).run()
+    plain = baseline.play(scene) if job.mics == 1 else None
+    turns = words.turns_of(ours)
+    for played in filter(None, (ours, plain)):
+        played.scene = _light(scene)
+        played.turns = {turn: [(sent[0][0], b"")] for turn, sent in played.turns.items() if sent}
+    return Outcome(ours, plain, turns)
+
+
+def _light(scene: scenes.Scene) -> scenes.Scene:
+    """The scene without its sound, to be sent between processes."""
+    nothing = np.zeros((1, 0), np.float32)
+    room = replace(scene.room, echo=nothing, moved=nothing, talker=nothing)
+    return replace(scene, near=nothing, room=room)
+
+
+def jobs(split: Split, minutes: float, barge_ins: int, mics: int, detector: str) -> Iterable[Job]:
+    """Enough scenes for so much echo and so many talkers."""
+    for number in range(round(minutes * 60 / (scenes.ECHO_SECONDS - 1))):
+        yield Job(split, "echo", number, mics, detector)
+    for number in range(-(-barge_ins // scenes.TRIALS)):
+        yield Job(split, "barge-in", TRIALS_FROM + number, mics, detector)
+
+
+def report(prefix: str, score: Score) -> None:
+    """Print one chain's lines."""
+
+    def line(name: str, value: float, unit: str, note: str = "") -> None:
+        say(f"{prefix}{name}: {value:.1f} {unit}{f'  ({note})' if note else ''}")
+
+    hours, count = score.echo_hours, len(score.trials)
+    cuts, ducks = poisson_per_hour(score.false_cuts, hours), poisson_per_hour(score.ducks, hours)
+    found = sum(trial.detected for trial in score.trials)
+    share = wilson_pct(found, count)
+    latencies = score.cut_latencies_ms()
+    line("erle_db", percentile(score.erles_db, 50), "dB", f"worst room {min(score.erles_db, default=0):.1f}")
+    line(
+        "false_cuts_per_hour",
+        score.false_cuts / hours,
+        "1/h",
+        f"{score.false_cuts} in {hours:.2f} h, 95 % {cuts[0]:.1f} to {cuts[1]:.1f}",
+    )
+    line("ducks_per_hour", score.ducks / hours, "1/h", f"{score.ducks}, 95 % {ducks[0]:.1f} to {ducks[1]:.1f}")
+    line(
+        "barge_in_detected_pct",
+        score.detected_pct(),
+        "%",
+        f"{found} of {count} within 1.5 s, 95 % {share[0]:.1f} to {share[1]:.1f}",
+    )
+    line("barge_in_median_ms", percentile(latencies, 50), "ms")
+    line("barge_in_p90_ms", percentile(latencies, 90), "ms")
+    lost = [trial.onset_lost_ms for trial in score.trials if trial.onset_lost_ms is not None]
+    line(
+        "onset_lost_ms",
+        float(np.mean(lost)) if lost else 0.0,
+        "ms",
+        f"mean; p95 {percentile(lost, 95):.0f}, {sum(v > 0 for v in lost)} of {len(lost)} begin late",
+    )
+    ends = [trial.end_s * 1000 for trial in score.trials if trial.end_s is not None]
+    line("end_of_speech_to_commit_ms", percentile(ends, 50), "ms", f"p90 {percentile(ends, 90):.0f}, setting 700")
+    early = sum(trial.false_cut for trial in score.trials)
+    line(
+        "cut_before_talker_pct", 100 * early / max(1, count), "%", f"{early} of {count}: babble counts as a talker here"
+    )
+    for low, high in BANDS_DB:
+        band = [trial for trial in score.trials if low <= trial.echo_to_talker_db < high]
+        hit = [trial.cut_s * 1000 for trial in band if trial.detected and trial.cut_s is not None]
+        pct = wilson_pct(len(hit), len(band))
+        say(
+            f"{prefix}at_{low}_to_{high}_db: {100 * len(hit) / max(1, len(band)):.0f} % of {len(band)} (95 % {pct[0]:.0f} to {pct[1]:.0f}), median {percentile(hit, 50):.0f} ms, p90 {percentile(hit, 90):.0f} ms"
+        )
+
+
+def main() -> None:
+    """Run the bench."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--split", choices=("development", "test"), default="test")
+    parser.add_argument("--minutes", type=float, default=62.0, help="of echo-only playback")
+    parser.add_argument("--barge-ins", type=int, default=208)
+    parser.add_argument("--mics", type=int, default=1)
+    parser.add_argument("--detector", choices=("earshot", "webrtc"), default="earshot")
+    parser.add_argument("--no-words", action="store_true", help="without speech recognition")
+    arguments = parser.parse_args()
+    begun, load_before = time.monotonic(), os.getloadavg()[0]
+    ours, plain, turns = Score(), Score(), []
+    lost_control: list[str] = []
+    scenes_played = 0
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        wanted = jobs(arguments.split, arguments.minutes, arguments.barge_ins, arguments.mics, arguments.detector)
+        for outcome in pool.map(play, wanted, chunksize=2):
+            scenes_played += 1
+            ours.add(outcome.ours)
+            lost_control += outcome.ours.lost_control
+            turns += outcome.turns
+            if outcome.plain is not None:
+                plain.add(outcome.plain)
+    report("", ours)
+    if not arguments.no_words:
+        missing, total = words.lost(turns)
+        say(f"words_lost_pct: {100 * missing / max(1, total):.1f} %  ({missing} of {total} in {len(turns)} turns)")
+    say(f"half_duplex_fallbacks: {len(lost_control)} in {scenes_played} scenes {sorted(set(lost_control)) or ''}")
+    if plain.trials:
+        report("baseline_", plain)
+    found = cost.stages_us()
+    for stage, us in found.items():
+        if stage != "chain":
+            say(f"stage_us_per_10ms: {us:.0f} us  ({stage})")
+    say(f"chain_us_per_10ms: {found['chain']:.0f} us")
+    say(
+        f"cpu_speaking_chain_s_per_min: {found['chain'] * 6000 / 1e6:.2f} s/min  (a Cortex-A53 core, assumed "
+        f"{cost.SLOWER} times slower: {found['chain'] * cost.SLOWER / 100:.0f} % of it)"
+    )
+    say(machine(f"{scenes_played} {arguments.split} scenes, {time.monotonic() - begun:.0f} s", load_before))
+
+
+if __name__ == "__main__":
+    main()
