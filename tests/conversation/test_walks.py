@@ -231,6 +231,116 @@ def test_unplugged_card_is_a_fault_until_it_is_back() -> None:
     assert walk.is_in(Phase.IDLE)
 
 
+def test_a_voice_over_the_reply_interrupts_it_and_is_a_turn() -> None:
+    walk = up(full_duplex=True)
+    walk.tell(ev.TalkPressed(), TAP_RELEASE, ev.VoiceStarted(), ev.VoiceEnded())
+    walk.answered()
+    assert walk.led is Led.SPEAKING
+    assert mirror(walk.state, walk.settings).microphone
+    assert not mirror(walk.state, walk.settings).gate, "the room stays in the room"
+    assert walk.tell(ev.VoiceStarted()) == [do.Interrupt(), do.BeginTurn()]
+    assert mirror(walk.state, walk.settings).gate
+    assert walk.tell(ev.VoiceEnded())[0] == do.CommitTurn()
+
+
+def test_echo_out_of_control_closes_the_microphone_under_a_reply_that_goes_on() -> None:
+    walk = up(full_duplex=True)
+    walk.tell(ev.TalkPressed(), TAP_RELEASE, ev.VoiceStarted(), ev.VoiceEnded())
+    walk.answered()
+    assert walk.tell(ev.DuplexLost()) == []
+    assert walk.is_in(Phase.SPEAKING)
+    assert walk.led is Led.SPEAKING_ALONE
+    assert not mirror(walk.state, walk.settings).microphone
+    assert walk.tell(ev.VoiceStarted()) == [], "it was our own"
+    walk.tell(ev.ResponseFinished("resp_1"), ev.PlaybackDrained())
+    assert walk.is_in(Phase.LISTENING), "the conversation goes on, taking turns"
+    walk.tell(ev.VoiceStarted(), ev.VoiceEnded())
+    walk.answered("resp_2")
+    assert walk.tell(ev.TalkPressed())[0] == do.Interrupt(), "a press always interrupts"
+
+
+def test_duplex_comes_back() -> None:
+    walk = up(full_duplex=True)
+    walk.tell(ev.DuplexLost(), ev.TalkPressed(), TAP_RELEASE, ev.VoiceStarted(), ev.VoiceEnded())
+    walk.answered()
+    walk.tell(ev.DuplexRestored())
+    assert walk.led is Led.SPEAKING
+    assert mirror(walk.state, walk.settings).microphone
+
+
+def test_where_half_duplex_was_chosen_it_cannot_be_lost() -> None:
+    walk = up(full_duplex=False)
+    walk.tell(ev.DuplexLost(), ev.TalkPressed(), HOLD_RELEASE)
+    walk.answered()
+    assert walk.led is Led.SPEAKING
+
+
+def test_a_dead_microphone_is_shown_at_once_and_said_at_the_end_of_the_turn() -> None:
+    walk = up()
+    walk.tell(ev.TalkPressed())
+    assert walk.tell(ev.MicrophoneAiled(ev.Ailment.ZERO)) == []
+    assert walk.led is Led.DEAF
+    assert walk.tell(HOLD_RELEASE) == [do.CommitTurn(), do.Cue(do.Sound.ERROR), do.RequestResponse()]
+    walk.answered()
+    walk.tell(ev.ResponseFinished("resp_1"), ev.PlaybackDrained(), ev.TalkPressed())
+    assert walk.led is Led.DEAF, "until it is known to hear"
+    walk.tell(ev.MicrophoneHealed())
+    assert walk.led is Led.LISTENING
+    assert do.Cue(do.Sound.SENT) in walk.tell(HOLD_RELEASE)
+
+
+def test_who_taps_and_talks_to_a_dead_microphone_is_told_when_giving_up_or_in_the_end() -> None:
+    walk = up()
+    walk.tell(ev.TalkPressed(), TAP_RELEASE, ev.MicrophoneAiled(ev.Ailment.ZERO), ev.TalkPressed())
+    assert walk.tell(TAP_RELEASE) == [do.ClearTurn(), do.Cue(do.Sound.ERROR)]
+    walk.tell(ev.TalkPressed(), TAP_RELEASE)
+    assert walk.tell(ev.PhaseTimeout()) == [do.ClearTurn(), do.Cue(do.Sound.ERROR)]
+
+
+def test_a_follow_up_window_without_a_sound_closes_without_one() -> None:
+    walk = up()
+    walk.tell(ev.TalkPressed(), TAP_RELEASE, ev.VoiceStarted(), ev.VoiceEnded())
+    walk.answered()
+    walk.tell(ev.ResponseFinished("resp_1"), ev.PlaybackDrained(), ev.MicrophoneAiled(ev.Ailment.ZERO))
+    assert walk.led is Led.DEAF
+    assert walk.tell(ev.PhaseTimeout()) == [do.ClearTurn()]
+
+
+def test_an_overdriven_microphone_is_shown_and_its_turns_count() -> None:
+    walk = up()
+    walk.tell(ev.TalkPressed(), ev.MicrophoneAiled(ev.Ailment.CLIPPED))
+    assert walk.led is Led.DEAF
+    assert do.Cue(do.Sound.SENT) in walk.tell(HOLD_RELEASE)
+
+
+def test_calibration_shows_the_open_microphone_and_gives_way_to_a_press() -> None:
+    walk = up()
+    walk.tell(ev.CalibrationStarted())
+    assert walk.led is Led.CALIBRATING
+    assert mirror(walk.state, walk.settings).calibration
+    assert not mirror(walk.state, walk.settings).microphone, "it opens the microphone for itself"
+    walk.tell(ev.TalkPressed())
+    assert walk.led is Led.LISTENING
+    assert not mirror(walk.state, walk.settings).calibration
+    walk.tell(ev.CalibrationEnded(), ev.MuteToggled(), ev.CalibrationStarted())
+    assert walk.led is Led.MUTED, "muted is muted"
+
+
+def test_mute_ends_a_calibration() -> None:
+    walk = up()
+    walk.tell(ev.CalibrationStarted(), ev.MuteToggled())
+    assert walk.led is Led.MUTED
+    assert not mirror(walk.state, walk.settings).calibration
+    walk.tell(ev.MuteToggled())
+    assert walk.led is Led.IDLE, "and unmuting does not take it up again"
+
+
+def test_calibration_runs_to_its_end() -> None:
+    walk = up()
+    walk.tell(ev.CalibrationStarted(), ev.CalibrationEnded())
+    assert walk.led is Led.IDLE
+
+
 def test_update_waits_for_idle() -> None:
     walk = up()
     walk.tell(ev.TalkPressed())
