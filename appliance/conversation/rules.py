@@ -1,7 +1,7 @@
 """What several cells share, and the state-triggered rules that follow every event.
 
-Responsible for: beginning a turn, telling how it ended, interrupting, coming to rest, and :func:`settle`. Not for: which event leads
-to which of these (``transitions``).
+Responsible for: beginning a turn, telling how it ended, interrupting, coming to rest, and :func:`settle`. Not for:
+which event leads to which of these (``transitions``).
 """
 
 from __future__ import annotations
