@@ -48,6 +48,7 @@ class Conversation(Section, frozen=True, kw_only=True):
     hold_ms: Annotated[int, Meta(ge=150, le=2000)] = 350
     follow_up_s: Annotated[float, Meta(ge=0, le=60)] = 8.0
     hands_free: bool = False
+    barge_in: bool = True
     listen_s: Annotated[float, Meta(ge=5, le=600)] = 60.0
     think_s: Annotated[float, Meta(ge=5, le=300)] = 20.0
     end_of_turn_ms: Annotated[int, Meta(ge=200, le=3000)] = 700

@@ -115,20 +115,26 @@ class LocalControls:
 
     def status(self) -> dict[str, object]:
         """Build the status of the contract."""
-        daemon, state = self._daemon, self._daemon.engine.state
+        daemon, state, hearing = self._daemon, self._daemon.engine.state, self._daemon.engine.hearing
         return {
             "phase": state.phase.value,
             "link": state.link.value,
             "muted": state.muted,
             "mic_open": daemon.duplex.microphone_open,
+            "microphone": hearing.microphone,
+            "duplex": {"mode": "full" if hearing.full_duplex else "half", "reason": hearing.duplex_reason or None},
             "led": daemon.engine.mirror.led.value,
             "uptime_s": round(time.monotonic() - self._begun_at, 1),
             "version": __version__,
             "volume": daemon.volume,
             "button_stuck": daemon.button.stuck,
             "counters": self.counters(),
-            "last_error": daemon.engine.last_error or daemon.session.last_error or None,
+            "last_error": self._last_error() or None,
         }
+
+    def _last_error(self) -> str:
+        engine = self._daemon.engine
+        return engine.last_error or self._daemon.session.last_error or engine.hearing.microphone_trouble
 
     def counters(self) -> dict[str, int | float]:
         """Gather the counters of all parts."""
@@ -146,11 +152,17 @@ class LocalControls:
 
     def status_line(self) -> str:
         """Say in one line how we are, for ``systemctl status``."""
-        daemon = self._daemon
-        error = daemon.engine.last_error or daemon.session.last_error
-        words = PHASE_WORDS[daemon.engine.state.phase]
-        muted = ", muted" if daemon.engine.state.muted else ""
-        return f"{words}{muted}, link {daemon.engine.state.link.value}" + (f"; last: {error}" if error else "")
+        state, hearing = self._daemon.engine.state, self._daemon.engine.hearing
+        parts = [PHASE_WORDS[state.phase]]
+        if state.muted:
+            parts.append("muted")
+        parts.append(f"link {state.link.value}")
+        if hearing.microphone != "ok":
+            parts.append(f"microphone {hearing.microphone}")
+        if hearing.degraded:
+            parts.append(f"half duplex ({hearing.duplex_reason})")
+        error = self._last_error()
+        return ", ".join(parts) + (f"; last: {error}" if error else "")
 
     # --- followers ---
 

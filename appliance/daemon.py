@@ -44,7 +44,7 @@ from appliance.system.notify import Notifier
 from appliance.tickets import Tickets
 from appliance.tools.builtin import Timers, timer_tools, volume_tool
 from appliance.tools.toolbox import Toolbox
-from appliance.translation import gain_of, hold_ms_of, settings_of, wishes_of
+from appliance.translation import gain_of, half_duplex_reason, hold_ms_of, settings_of, wishes_of
 
 log = logging.getLogger(__name__)
 Said = Callable[[str, str], None]
@@ -121,7 +121,8 @@ class Daemon:
         parts = Parts(self.duplex, self.protocol, self.session, self._toolbox, records)
         hooks = Hooks(self._show, self._changed, self._say, self._update)
         state = State(muted=self._kept.muted)
-        self.engine = Engine(parts, settings_of(self._loaded), hooks, loop, state, cues=config.audio.cues)
+        settings, reason = settings_of(self._loaded), half_duplex_reason(self._loaded)
+        self.engine = Engine(parts, settings, hooks, loop, state, cues=config.audio.cues, duplex_reason=reason)
         self.button = Button(self.engine, hold_ms_of(config), loop)
         self._front = self._open_front()
 

@@ -19,6 +19,7 @@ from appliance.conversation import effects as do
 from appliance.conversation import events as ev
 from appliance.conversation.state import Led, Mirror, Phase, Settings, State, Timer, mirror
 from appliance.conversation.transitions import step
+from appliance.hearing import Hearing
 from appliance.realtime import facts
 from appliance.realtime.protocol import Protocol
 from appliance.realtime.responses import Truncate
@@ -65,9 +66,11 @@ class Engine:
         state: State,
         *,
         cues: bool,
+        duplex_reason: str = "",
     ) -> None:
         self.state = state
         self.counters: Counter[str] = Counter()
+        self.hearing = Hearing(self.post, lambda: self.state, settings, self.counters, duplex_reason)
         self._parts, self._settings, self._hooks, self._loop, self._cues = parts, settings, hooks, loop, cues
         self._events: deque[ev.Event] = deque()
         self._posting = False
@@ -293,8 +296,6 @@ class Engine:
                     self._parts.session.flush()
             case heard.TurnTail(turn, voice_ended_at):
                 self._tail(turn, voice_ended_at)
-            case heard.VoiceBegan() | heard.VoiceStopped():
-                self.post(ev.VoiceStarted() if isinstance(fact, heard.VoiceBegan) else ev.VoiceEnded())
             case heard.ReplyStarted(pushed_at, sounds_at):
                 self._parts.records.reply_started(pushed_at, sounds_at)
             case heard.Drained(pushes, heard_ms):
@@ -303,6 +304,8 @@ class Engine:
                 self._flushed(heard_ms, silent_at)
             case heard.DeviceLost() | heard.DeviceBack():
                 self._card(fact)
+            case _:
+                self.hearing.take(fact)
 
     def _card(self, fact: heard.DeviceLost | heard.DeviceBack) -> None:
         if isinstance(fact, heard.DeviceLost):

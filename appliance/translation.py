@@ -18,11 +18,20 @@ def settings_of(loaded: Loaded) -> Settings:
         hold_ms=talk.hold_ms,
         follow_up_s=talk.follow_up_s,
         hands_free=talk.hands_free,
-        full_duplex=loaded.board.echo_cancellation == "hardware",
+        full_duplex=not half_duplex_reason(loaded),
         listen_s=talk.listen_s,
         think_s=talk.think_s,
         keep_warm_s=realtime.keep_warm_s,
     )
+
+
+def half_duplex_reason(loaded: Loaded) -> str:
+    """Say why a voice cannot interrupt a reply as this is configured; empty where it can."""
+    if not loaded.config.conversation.barge_in:
+        return "conversation.barge_in = false"
+    if loaded.config.audio.echo_canceller == "none" and loaded.board.echo_cancellation != "hardware":
+        return 'audio.echo_canceller = "none", and the board cancels no echo'
+    return ""
 
 
 def wishes_of(config: Config, tools: tuple[dict[str, object], ...]) -> Wishes:

@@ -22,6 +22,16 @@ LED, open microphone, gate and timers are functions of state (`mirror`), not eff
 """
 
 
+SPECIAL = [
+    ("IDLE, muted", State(muted=True), Settings()),
+    ("IDLE, hands-free", State(), Settings(hands_free=True)),
+    ("IDLE, calibrating", State(calibrating=True), Settings()),
+    ("IDLE or THINKING, offline", State(offline=True), Settings()),
+    ("LISTENING with an ailment", State(phase=Phase.LISTENING, ailment=events.Ailment.ZERO), Settings()),
+    ("SPEAKING, full duplex lost", State(phase=Phase.SPEAKING, half_duplex=True), Settings(full_duplex=True)),
+]
+
+
 def first_line(thing: object) -> str:
     return (inspect.getdoc(thing) or "").splitlines()[0]
 
@@ -53,6 +63,7 @@ def glossary(title: str, module: object, base: type) -> list[str]:
 
 def lights() -> list[str]:
     shown = [f"- {phase.name}: LED `{mirror(State(phase=phase), Settings()).led.value}`" for phase in Phase]
+    shown += [f"- {name}: LED `{mirror(state, settings).led.value}`" for name, state, settings in SPECIAL]
     words = ", ".join(f"`{led.value}`" for led in Led)
     return ["## What is shown", "", *shown, "", f"All LED words: {words}."]
 

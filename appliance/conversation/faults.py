@@ -1,4 +1,4 @@
-"""Rules for what the world does: time runs out, the link breaks, the sound card goes away."""
+"""Rules for what the world does: time runs out, the link breaks, sound card and microphone fail and heal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from appliance.conversation import effects as do
 from appliance.conversation import events as ev
-from appliance.conversation.rules import Outcome, interrupting, pending_cleared, rest
+from appliance.conversation.rules import Outcome, interrupting, pending_cleared, rest, told
 from appliance.conversation.state import Chore, Fault, Link, Mode, Phase, Settings, State
 
 # --- time ---
@@ -15,7 +15,7 @@ from appliance.conversation.state import Chore, Fault, Link, Mode, Phase, Settin
 def stop_listening(s: State, _: ev.PhaseTimeout, settings: Settings) -> Outcome:
     """Nobody spoke, or nobody stopped: forget the turn. The follow-up window closes without a sound."""
     quietly = s.follow_up and not s.voiced
-    cue = [] if quietly else [do.Cue(do.Sound.TOO_SHORT)]
+    cue = [] if quietly else told(s, do.Sound.TOO_SHORT)
     return replace(s, phase=Phase.IDLE, mode=Mode.HOLD), [do.ClearTurn(), *cue]
 
 
@@ -118,3 +118,36 @@ def device_restored(s: State, _: ev.DeviceRestored, settings: Settings) -> Outco
     if s.fault is not Fault.DEVICE:
         return s, []
     return replace(s, phase=Phase.IDLE, fault=None), []
+
+
+# --- what the microphone hears, of a talker and of ourselves ---
+
+
+def microphone_ailed(s: State, event: ev.MicrophoneAiled, settings: Settings) -> Outcome:
+    """Show it while listening, and say it when a turn ends; the turn itself goes on."""
+    return replace(s, ailment=event.ailment), []
+
+
+def microphone_healed(s: State, _: ev.MicrophoneHealed, settings: Settings) -> Outcome:
+    """It hears again."""
+    return replace(s, ailment=None), []
+
+
+def duplex_lost(s: State, _: ev.DuplexLost, settings: Settings) -> Outcome:
+    """Half duplex from now on: the microphone closes under a reply, which goes on."""
+    return replace(s, half_duplex=settings.full_duplex), []
+
+
+def duplex_restored(s: State, _: ev.DuplexRestored, settings: Settings) -> Outcome:
+    """Voices interrupt again."""
+    return replace(s, half_duplex=False), []
+
+
+def calibration_started(s: State, _: ev.CalibrationStarted, settings: Settings) -> Outcome:
+    """Show that the microphone is open; muted it stays closed. Whatever leaves IDLE, or a mute, ends it."""
+    return replace(s, calibrating=not s.muted), []
+
+
+def calibration_ended(s: State, _: ev.CalibrationEnded, settings: Settings) -> Outcome:
+    """The microphone is closed again."""
+    return replace(s, calibrating=False), []

@@ -1,7 +1,7 @@
 """What several cells share, and the state-triggered rules that follow every event.
 
-Responsible for: beginning a turn, interrupting, coming to rest, and :func:`settle`. Not for: which event leads
-to which of these (``transitions``).
+Responsible for: beginning a turn, telling how it ended, interrupting, coming to rest, and :func:`settle`. Not for:
+which event leads to which of these (``transitions``).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from appliance.conversation import effects as do
+from appliance.conversation.events import Ailment
 from appliance.conversation.state import Chore, Fault, Link, Mode, Phase, Settings, State
 
 Outcome = tuple[State, list[do.Effect]]
@@ -22,6 +23,17 @@ def listening(s: State, mode: Mode, *, cue: bool, follow_up: bool = False) -> Ou
     )
     sound: list[do.Effect] = [do.Cue(do.Sound.LISTENING)] if cue else []
     return after, [do.BeginTurn(), *sound]
+
+
+def told(s: State, sound: do.Sound | None) -> list[do.Effect]:
+    """Tell how a turn ended; one that a dead microphone listened to ended in an error, whatever else it did.
+
+    Only told: what was captured is treated as ever, since whoever called the microphone dead may be wrong. An
+    overdriven one hears, if badly, and the answer will show it.
+    """
+    if s.ailment is Ailment.ZERO:
+        sound = do.Sound.ERROR
+    return [do.Cue(sound)] if sound else []
 
 
 def pending_cleared(s: State) -> State:
@@ -114,4 +126,6 @@ def _normal(s: State) -> State:
         s = replace(s, mode=Mode.HOLD, owes_reply=False, calls=_NO_CALLS)
     if s.cut and s.phase is not Phase.SPEAKING:
         s = replace(s, cut=False)
+    if s.calibrating and (s.phase is not Phase.IDLE or s.muted):
+        s = replace(s, calibrating=False)
     return s

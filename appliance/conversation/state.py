@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from appliance.conversation.events import Ailment
+
 
 class Phase(Enum):
     """What the person would say that the appliance is doing."""
@@ -60,18 +62,26 @@ class Chore(Enum):
 
 
 class Led(Enum):
-    """What the LED says; the panel decides how it looks."""
+    """What the LED says; the panel decides how it looks.
+
+    A microphone that delivers nothing and one that is overdriven share a word: whoever stands in front does the
+    same about both (expect little, read the status), and each further rhythm makes the others harder to tell
+    apart on a plain LED.
+    """
 
     OFF = "off"
     IDLE = "idle"
     ATTENTIVE = "attentive"  # hands-free: the microphone is open, nothing leaves the device
     LISTENING = "listening"
+    DEAF = "deaf"  # listening with a microphone that cannot hear as it should
     THINKING = "thinking"
     SPEAKING = "speaking"
+    SPEAKING_ALONE = "speaking-alone"  # the own voice cannot be cancelled: only a press interrupts
     MUTED = "muted"
     OFFLINE = "offline"
     ERROR = "error"
     UPDATING = "updating"
+    CALIBRATING = "calibrating"  # the microphone is open to hear a sound of our own, nothing leaves the device
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +93,7 @@ class Settings:
     shortest_ms: int = 100  # the server refuses to commit less
     follow_up_s: float = 8.0
     hands_free: bool = False
-    full_duplex: bool = False  # the microphone stays open while the appliance speaks
+    full_duplex: bool = False  # board and configuration let voices interrupt what the appliance says
     listen_s: float = 60.0
     think_s: float = 20.0
     keep_warm_s: float = 240.0
@@ -110,6 +120,9 @@ class State:
     asked_again: bool = False  # the question was repeated once to a new session
     offline: bool = False  # the last attempt to reach the service failed, and the person was told
     cut: bool = False  # the link broke under the reply that is sounding
+    half_duplex: bool = False  # the own voice cannot be cancelled, although the settings hoped so
+    ailment: Ailment | None = None  # what keeps the microphone from hearing
+    calibrating: bool = False  # the loop from loudspeaker to microphone is being measured
     fault: Fault | None = None
     chores: frozenset[Chore] = field(default_factory=frozenset)
 
@@ -134,9 +147,15 @@ class Mirror:
 
     led: Led
     microphone: bool  # the capture PCM is open
+    calibration: bool  # a calibration may go on; it opens the microphone for itself, and stops when this falls
     gate: bool  # microphone audio goes to the session
     server_vad: bool  # the server may end turns
     timer: Timer | None
+
+
+def is_full_duplex(state: State, settings: Settings) -> bool:
+    """Say whether a voice can interrupt the appliance: settings and board allow it, and it works."""
+    return settings.full_duplex and not state.half_duplex
 
 
 def mirror(state: State, settings: Settings) -> Mirror:
@@ -144,6 +163,7 @@ def mirror(state: State, settings: Settings) -> Mirror:
     return Mirror(
         led=_led(state, settings),
         microphone=_microphone(state, settings),
+        calibration=state.calibrating,
         gate=state.phase is Phase.LISTENING and (not state.follow_up or state.voiced or settings.turns is Turns.SERVER),
         server_vad=settings.turns is Turns.SERVER and state.mode is not Mode.HOLD,
         timer=_timer(state, settings),
@@ -156,11 +176,13 @@ def _microphone(state: State, settings: Settings) -> bool:
     if state.phase is Phase.IDLE:
         return settings.hands_free
     if state.phase in (Phase.THINKING, Phase.SPEAKING):
-        return settings.full_duplex and state.mode is Mode.TAP
+        return is_full_duplex(state, settings) and state.mode is Mode.TAP
     return state.phase is Phase.LISTENING
 
 
 def _led(state: State, settings: Settings) -> Led:
+    if state.calibrating:
+        return Led.CALIBRATING
     if state.phase in (Phase.IDLE, Phase.THINKING) and state.offline and state.link is not Link.UP:
         return Led.OFFLINE
     if state.phase is Phase.IDLE:
@@ -168,9 +190,9 @@ def _led(state: State, settings: Settings) -> Led:
             return Led.MUTED
         return Led.ATTENTIVE if settings.hands_free else Led.IDLE
     return {
-        Phase.LISTENING: Led.LISTENING,
+        Phase.LISTENING: Led.DEAF if state.ailment else Led.LISTENING,
         Phase.THINKING: Led.THINKING,
-        Phase.SPEAKING: Led.SPEAKING,
+        Phase.SPEAKING: Led.SPEAKING_ALONE if settings.full_duplex and state.half_duplex else Led.SPEAKING,
         Phase.FAULT: Led.ERROR,
         Phase.UPDATING: Led.UPDATING,
     }[state.phase]

@@ -105,4 +105,10 @@ TABLE: Mapping[type[ev.Event], Mapping[Phase, Rule]] = {
     ev.UpdateStaged: everywhere(faults.update_staged),
     ev.DeviceFailed: everywhere(faults.device_failed),
     ev.DeviceRestored: everywhere(faults.device_restored),
+    ev.MicrophoneAiled: everywhere(faults.microphone_ailed),
+    ev.MicrophoneHealed: everywhere(faults.microphone_healed),
+    ev.DuplexLost: everywhere(faults.duplex_lost),
+    ev.DuplexRestored: everywhere(faults.duplex_restored),
+    ev.CalibrationStarted: {IDLE: faults.calibration_started},
+    ev.CalibrationEnded: {IDLE: faults.calibration_ended},
 }

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from appliance.conversation import effects as do
 from appliance.conversation import events as ev
-from appliance.conversation.rules import Outcome, interrupting, listening
-from appliance.conversation.state import Fault, Link, Mode, Phase, Settings, State, Turns
+from appliance.conversation.rules import Outcome, interrupting, listening, told
+from appliance.conversation.state import Fault, Link, Mode, Phase, Settings, State, Turns, is_full_duplex
 
 # --- the button ---
 
@@ -53,16 +53,18 @@ def release(s: State, event: ev.TalkReleased, settings: Settings) -> Outcome:
         return s, []
     if event.held_ms >= settings.hold_ms:
         if event.captured_ms < settings.shortest_ms:
-            return replace(s, phase=Phase.IDLE), [do.ClearTurn(), do.Cue(do.Sound.TOO_SHORT)]
+            return replace(s, phase=Phase.IDLE), [do.ClearTurn(), *told(s, do.Sound.TOO_SHORT)]
         return _commit(replace(s, mode=Mode.HOLD))
     if s.closing:
-        return replace(s, phase=Phase.IDLE, mode=Mode.HOLD), [do.ClearTurn()]
+        # Who gives up talking to a dead microphone is told why; a window that nobody asked for closes quietly.
+        told_why = [] if s.follow_up and not s.voiced else told(s, None)
+        return replace(s, phase=Phase.IDLE, mode=Mode.HOLD), [do.ClearTurn(), *told_why]
     return replace(s, mode=Mode.TAP), []
 
 
 def _commit(s: State) -> Outcome:
     after = replace(s, phase=Phase.THINKING, owes_reply=True, asked_again=False)
-    return after, [do.CommitTurn(), do.Cue(do.Sound.SENT)]
+    return after, [do.CommitTurn(), *told(s, do.Sound.SENT)]
 
 
 # --- voices ---
@@ -83,7 +85,7 @@ def hear(s: State, _: ev.VoiceStarted | ev.SpeechStarted, settings: Settings) ->
 
 def barge_in(s: State, event: ev.VoiceStarted, settings: Settings) -> Outcome:
     """Full duplex: a voice over the reply interrupts it. Half duplex: a stale fact, nothing."""
-    if s.muted or not settings.full_duplex or s.mode is not Mode.TAP:
+    if s.muted or not is_full_duplex(s, settings) or s.mode is not Mode.TAP:
         return s, []
     quiet, effects = interrupting(s)
     after, more = listening(quiet, Mode.TAP, cue=False)
@@ -110,7 +112,7 @@ def server_ended_turn(s: State, _: ev.SpeechStopped, settings: Settings) -> Outc
     if s.mode is not Mode.TAP or settings.turns is not Turns.SERVER:
         return s, []
     after = replace(s, phase=Phase.THINKING, requested=True, doomed=False, asked_again=False)
-    return after, [do.Cue(do.Sound.SENT)]
+    return after, told(s, do.Sound.SENT)
 
 
 def mute_turn(s: State, _: ev.MuteToggled, settings: Settings) -> Outcome:

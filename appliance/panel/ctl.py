@@ -155,6 +155,8 @@ def _accepted(line: str) -> dict[str, object]:
 
 # --- in words -----------------------------------------------------------------------------------------------
 
+_MICROPHONE = {"zero": "delivers only zeros", "clipped": "is driven into clipping"}
+
 
 def _words(request: dict[str, object], answer: dict[str, object]) -> str:
     match request["cmd"]:
@@ -174,18 +176,23 @@ def _status(answer: dict[str, object]) -> str:
     for name, value in answer.items():
         if name == "ok":
             continue
-        if isinstance(value, dict):
-            value = ", ".join(f"{key} {count}" for key, count in value.items() if count) or "none"  # noqa: PLW2901
-        lines.append(f"{name.replace('_', ' '):<12} {_printable(_word(value))}")
+        words = _MICROPHONE.get(str(value)) if name == "microphone" else None
+        lines.append(f"{name.replace('_', ' '):<12} {_printable(words or _word(value))}")
     return "\n".join(lines)
 
 
 def _word(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case {"mode": mode, "reason": reason}:
+            return f"{mode}: {reason}" if reason else str(mode)
+        case dict():
+            return ", ".join(f"{key} {count}" for key, count in value.items() if count) or "none"
+        case _:
+            return str(value)
 
 
 def _turn(record: dict[str, object]) -> str:

@@ -5,20 +5,24 @@ Responsible for: rhythm, depth and colour. Not for: choosing the word (``convers
 The rhythm carries the meaning, so it also reads on a plain on/off LED and for people who do not tell colours
 apart; depth and colour only help. No rhythm has more than three flashes in any second (photosensitivity).
 
-| word       | plain LED                          | dimmable LED adds          | colour  |
-|------------|------------------------------------|----------------------------|---------|
-| off        | dark                               |                            |         |
-| idle       | dark (a press lights it at once)   |                            |         |
-| attentive  | a short blip every 3 s             | a faint glow between blips | white   |
-| listening  | steady                             |                            | green   |
-| thinking   | even blinking, 0.8 s               | swells and fades           | cyan    |
-| speaking   | lit, with a short gap every 1.2 s  | ripples, never quite dark  | blue    |
-| muted      | two blips every 4 s                |                            | red     |
-| offline    | 1.5 s lit, 1.5 s dark              |                            | yellow  |
-| error      | three flashes every 2.5 s          |                            | red     |
-| updating   | long, short, long, short           |                            | magenta |
+| word           | plain LED                             | dimmable LED adds          | colour  |
+|----------------|---------------------------------------|----------------------------|---------|
+| off            | dark                                  |                            |         |
+| idle           | dark (a press lights it at once)      |                            |         |
+| attentive      | a short blip every 3 s                | a faint glow between blips | white   |
+| listening      | steady                                |                            | green   |
+| deaf           | two long flashes every 3 s            |                            | red     |
+| thinking       | even blinking, 0.8 s                  | swells and fades           | cyan    |
+| speaking       | lit, with a short gap every 1.2 s     | ripples, never quite dark  | blue    |
+| speaking-alone | lit, with two dark gaps every 2.6 s   |                            | blue    |
+| muted          | two blips every 4 s                   |                            | red     |
+| offline        | 1.5 s lit, 1.5 s dark                 |                            | yellow  |
+| error          | three flashes every 2.5 s             |                            | red     |
+| updating       | long, short, long, short              |                            | magenta |
+| calibrating    | quick even blinking, 0.5 s            |                            | white   |
 
-Idle is dark and not a glow: a glow keeps software PWM busy around the clock.
+Idle is dark and not a glow: a glow keeps software PWM busy around the clock. Words of a kind look alike: muted and
+deaf come in twos, both kinds of speaking are lit with gaps, an open microphone that sends nothing is white.
 """
 
 from __future__ import annotations
@@ -77,12 +81,15 @@ _PATTERNS: dict[Led, _Pattern] = {
     Led.IDLE: _steps(_BLACK, (1.0, 0.0)),
     Led.ATTENTIVE: _steps(_WHITE, (0.1, 1.0), (2.9, 0.1)),
     Led.LISTENING: _steps(_GREEN, (1.0, 1.0)),
+    Led.DEAF: _steps(_RED, (0.6, 1.0), (0.3, 0.0), (0.6, 1.0), (1.5, 0.0)),
     Led.THINKING: _Pattern(_CYAN, ((0.0, 0.1), (0.4, 0.9), (0.8, 0.1))),
     Led.SPEAKING: _Pattern(_BLUE, ((0.0, 1.0), (0.8, 1.0), (1.0, 0.2), (1.2, 1.0))),
+    Led.SPEAKING_ALONE: _steps(_BLUE, (1.7, 1.0), (0.3, 0.0), (0.3, 1.0), (0.3, 0.0)),
     Led.MUTED: _steps(_RED, (0.2, 1.0), (0.3, 0.0), (0.2, 1.0), (3.3, 0.0)),
     Led.OFFLINE: _steps(_YELLOW, (1.5, 1.0), (1.5, 0.0)),
     Led.ERROR: _steps(_RED, (0.2, 1.0), (0.2, 0.0), (0.2, 1.0), (0.2, 0.0), (0.2, 1.0), (1.5, 0.0)),
     Led.UPDATING: _steps(_MAGENTA, (0.8, 1.0), (0.3, 0.0), (0.2, 1.0), (0.3, 0.0)),
+    Led.CALIBRATING: _steps(_WHITE, (0.25, 1.0), (0.25, 0.0)),
 }
 
 

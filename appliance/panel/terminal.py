@@ -36,7 +36,8 @@ REDRAW_S = 0.1
 WIDTH = 80
 METER_CELLS = 8
 METER_FLOOR_DBFS = -60.0
-HINT = "space = talk, m = mute, q = quit"
+HINT = "space talk, m mute, q quit"
+LONGEST_WORD = max(len(led.value) for led in Led)
 
 _ESCAPE_SEQUENCE = re.compile(rb"\x1b(\[[0-9;?]*[ -/]*[@-~]|O.|[^\[O])?", re.DOTALL)
 _QUIT = b"qQ\x04"
@@ -78,7 +79,8 @@ class SpaceBar:
 def live_line(phase: Phase, link: Link, level_dbfs: float | None, led: Led, columns: int = WIDTH) -> str:
     """Compose the live line: at most ``columns`` - 1 characters of ASCII, so that it never wraps."""
     level = "  --" if level_dbfs is None else f"{max(level_dbfs, -99.0):4.0f}"
-    line = f"{phase.value:<9} {link.value:<7} [{_meter(level_dbfs)}]{level}dB  {led.value:<9}  {HINT}"
+    word = f"{led.value:<{LONGEST_WORD}}"
+    line = f"{phase.value:<9} {link.value:<7} [{_meter(level_dbfs)}]{level}dB  {word}  {HINT}"
     return line[: max(columns - 1, 0)].rstrip()
 
 

@@ -50,6 +50,13 @@ def alphabet(settings: Settings) -> list[ev.Event]:
         ev.UpdateStaged(),
         ev.DeviceFailed(),
         ev.DeviceRestored(),
+        ev.MicrophoneAiled(ev.Ailment.ZERO),
+        ev.MicrophoneAiled(ev.Ailment.CLIPPED),
+        ev.MicrophoneHealed(),
+        ev.DuplexLost(),
+        ev.DuplexRestored(),
+        ev.CalibrationStarted(),
+        ev.CalibrationEnded(),
     ]
 
 
@@ -65,15 +72,15 @@ def explore(settings: Settings) -> Space:
     """Search from the initial state until nothing new appears."""
     space, events = Space(settings), alphabet(settings)
     waiting = deque([State()])
-    seen = {State()}
+    known = {state: state for state in waiting}  # one object a state: a million equal ones would fill the memory
     while waiting:
         state = waiting.popleft()
         found = []
         for event in events:
             after, effects, _ = step(state, event, settings)
-            found.append((event, after, effects))
-            if after not in seen:
-                seen.add(after)
+            if after not in known:
+                known[after] = after
                 waiting.append(after)
+            found.append((event, known[after], effects))
         space.steps[state] = found
     return space

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 import pytest
 
 from appliance.conversation import effects as do
 from appliance.conversation import events as ev
-from appliance.conversation.state import Led, Link, Mode, Phase, Settings, State, Turns, mirror
+from appliance.conversation.state import Led, Link, Mode, Phase, Settings, State, Turns, is_full_duplex, mirror
 from tests.conversation.space import Space, alphabet, explore
 
 ALL_SETTINGS = [
@@ -46,13 +47,87 @@ def test_gate_is_open_only_while_listening_with_an_open_microphone(space: Space)
 
 
 def test_open_microphone_is_always_shown(space: Space) -> None:
-    open_leds = {Led.LISTENING, Led.ATTENTIVE, Led.THINKING, Led.SPEAKING, Led.OFFLINE}
+    open_leds = {Led.LISTENING, Led.DEAF, Led.ATTENTIVE, Led.THINKING, Led.SPEAKING, Led.OFFLINE, Led.CALIBRATING}
     for state in space.steps:
         seen = mirror(state, space.settings)
         if seen.microphone:
             assert seen.led in open_leds, state
-        elif not space.settings.full_duplex:
-            assert seen.led not in {Led.LISTENING, Led.ATTENTIVE}, state
+        else:
+            assert seen.led not in {Led.LISTENING, Led.DEAF, Led.ATTENTIVE}, state
+
+
+def test_half_duplex_is_deaf_while_it_thinks_and_speaks(space: Space) -> None:
+    """Only a press interrupts, and while it speaks the light says so where voices would be expected to."""
+    for state, steps in space.steps.items():
+        if is_full_duplex(state, space.settings) or state.phase not in (Phase.THINKING, Phase.SPEAKING):
+            continue
+        seen = mirror(state, space.settings)
+        assert not seen.microphone, state
+        if state.phase is Phase.SPEAKING:
+            assert seen.led is (Led.SPEAKING_ALONE if space.settings.full_duplex else Led.SPEAKING), state
+        after, effects = next((a, e) for event, a, e in steps if isinstance(event, ev.VoiceStarted))
+        assert after == state, state
+        assert effects == [], state
+
+
+def test_calibration_is_for_unmuted_idleness_alone_and_is_shown(space: Space) -> None:
+    for state in space.steps:
+        seen = mirror(state, space.settings)
+        assert not state.calibrating or (state.phase is Phase.IDLE and not state.muted), state
+        assert seen.calibration == state.calibrating == (seen.led is Led.CALIBRATING), state
+        assert not seen.calibration or seen.microphone == space.settings.hands_free, state
+
+
+def test_an_ailing_microphone_is_shown_while_listening(space: Space) -> None:
+    for state in space.steps:
+        ailing = state.phase is Phase.LISTENING and state.ailment is not None
+        assert (mirror(state, space.settings).led is Led.DEAF) == ailing, state
+
+
+def test_news_of_hearing_disturbs_nothing(space: Space) -> None:
+    """Not a turn, not a reply: such news may be wrong, and comes at any time."""
+    news = (ev.MicrophoneAiled, ev.MicrophoneHealed, ev.DuplexLost, ev.DuplexRestored)
+    for state, steps in space.steps.items():
+        for event, after, effects in steps:
+            if isinstance(event, (*news, ev.CalibrationStarted, ev.CalibrationEnded)):
+                same = replace(
+                    after, ailment=state.ailment, half_duplex=state.half_duplex, calibrating=state.calibrating
+                )
+                assert same == state, (state, event)
+                assert effects == [], (state, event)
+
+
+def test_an_ailment_changes_no_decision(space: Space) -> None:
+    """A turn goes the same way with every microphone; only the sounds that tell of it differ."""
+    for state, steps in space.steps.items():
+        if state.ailment is None:
+            continue
+        for (event, after, effects), (_, healthy, usual) in zip(
+            steps, space.steps[replace(state, ailment=None)], strict=True
+        ):
+            if isinstance(event, ev.MicrophoneAiled | ev.MicrophoneHealed):
+                continue
+            assert replace(after, ailment=None) == healthy, (state, event)
+            if effects != usual:
+                assert state.ailment is ev.Ailment.ZERO, (state, event)
+                assert state.phase is Phase.LISTENING, (state, event)
+                assert do.Cue(do.Sound.ERROR) in effects, (state, event)
+                assert [e for e in effects if not isinstance(e, do.Cue)] == [
+                    e for e in usual if not isinstance(e, do.Cue)
+                ], (state, event)
+
+
+def test_a_turn_for_a_dead_microphone_ends_in_an_error(space: Space) -> None:
+    """However it ends, but for a mute and for a window that nobody asked for and nobody used."""
+    for state, steps in space.steps.items():
+        if state.phase is not Phase.LISTENING or state.ailment is not ev.Ailment.ZERO:
+            continue
+        for event, after, effects in steps:
+            asked = state.voiced or not state.follow_up
+            by_person = isinstance(event, ev.TalkReleased | ev.PhaseTimeout | ev.VoiceEnded | ev.SpeechStopped)
+            if after.phase is not Phase.LISTENING and by_person and asked:
+                assert do.Cue(do.Sound.ERROR) in effects, (state, event)
+                assert not any(e in effects for e in map(do.Cue, (do.Sound.SENT, do.Sound.TOO_SHORT))), (state, event)
 
 
 def test_one_active_response_at_a_time(space: Space) -> None:

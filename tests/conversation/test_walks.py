@@ -2,55 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from appliance.conversation import effects as do
 from appliance.conversation import events as ev
-from appliance.conversation.state import Led, Link, Phase, Settings, State, Turns, mirror
-from appliance.conversation.transitions import step
+from appliance.conversation.state import Led, Phase, Turns
+from tests.conversation.walk import HOLD_RELEASE, TAP_RELEASE, Walk, up
 
-HOLD_RELEASE = ev.TalkReleased(held_ms=1500, captured_ms=1500)
-TAP_RELEASE = ev.TalkReleased(held_ms=80, captured_ms=80)
 TIMER_CALL = ev.ToolCall("call_1", "set_timer", '{"seconds": 60}')
-
-
-@dataclass
-class Walk:
-    """Feeds events and keeps what came of them."""
-
-    settings: Settings = field(default_factory=Settings)
-    state: State = field(default_factory=State)
-    done: list[do.Effect] = field(default_factory=list)
-
-    def tell(self, *events: ev.Event) -> list[do.Effect]:
-        self.done = []
-        for event in events:
-            self.state, effects, _ = step(self.state, event, self.settings)
-            self.done += effects
-        return self.done
-
-    def is_in(self, phase: Phase) -> bool:
-        return self.state.phase is phase
-
-    @property
-    def led(self) -> Led:
-        return mirror(self.state, self.settings).led
-
-    def answered(self, response: str = "resp_1") -> None:
-        """Bring the walk to a reply that sounds."""
-        self.tell(ev.ResponseStarted(response), ev.AudioStarted(response))
-
-
-def up(**settings: object) -> Walk:
-    walk = Walk(Settings(**settings))  # type: ignore[arg-type]  # keywords pass through unchanged
-    walk.state = State(link=Link.UP)
-    return walk
 
 
 def test_hold_to_talk_hear_the_answer_and_rest() -> None:
     walk = up()
     assert walk.tell(ev.TalkPressed()) == [do.BeginTurn(), do.Cue(do.Sound.LISTENING)]
-    assert walk.led is Led.LISTENING
+    assert walk.shows(Led.LISTENING)
     assert walk.tell(HOLD_RELEASE) == [do.CommitTurn(), do.Cue(do.Sound.SENT), do.RequestResponse()]
     assert walk.tell(ev.ResponseStarted("resp_1")) == [do.Admit("resp_1")]
     walk.tell(ev.AudioStarted("resp_1"))
@@ -74,8 +37,8 @@ def test_tap_talk_follow_up_tap_to_end() -> None:
     walk.answered()
     walk.tell(ev.ResponseFinished("resp_1"))
     assert walk.tell(ev.PlaybackDrained()) == [do.BeginTurn()]
-    assert walk.led is Led.LISTENING
-    assert not mirror(walk.state, walk.settings).gate, "nothing leaves the device before somebody speaks"
+    assert walk.shows(Led.LISTENING)
+    assert not walk.mirror().gate, "nothing leaves the device before somebody speaks"
     walk.tell(ev.TalkPressed())
     assert walk.tell(TAP_RELEASE) == [do.ClearTurn()]
     assert walk.is_in(Phase.IDLE)
@@ -118,7 +81,7 @@ def test_press_before_the_answer_is_announced_cancels_it_when_it_is() -> None:
 def test_muted_press_says_so_and_listens_to_nothing() -> None:
     walk = up()
     walk.tell(ev.MuteToggled())
-    assert walk.led is Led.MUTED
+    assert walk.shows(Led.MUTED)
     assert walk.tell(ev.TalkPressed()) == [do.Cue(do.Sound.MUTED)]
     assert walk.is_in(Phase.IDLE)
 
@@ -127,7 +90,7 @@ def test_mute_in_mid_speech_closes_the_microphone_in_the_same_step() -> None:
     walk = up()
     walk.tell(ev.TalkPressed(), ev.MuteToggled())
     assert do.ClearTurn() in walk.done
-    assert not mirror(walk.state, walk.settings).microphone
+    assert not walk.mirror().microphone
 
 
 def test_question_survives_one_broken_session() -> None:
@@ -136,7 +99,7 @@ def test_question_survives_one_broken_session() -> None:
     assert walk.tell(ev.LinkLost(was_up=True)) == [do.Connect()]
     assert walk.tell(ev.LinkOpened()) == [do.RequestResponse()]
     assert walk.tell(ev.LinkLost(was_up=True)) == [do.Cue(do.Sound.OFFLINE)]
-    assert walk.led is Led.OFFLINE
+    assert walk.shows(Led.OFFLINE)
 
 
 def test_offline_is_told_once_and_the_attempts_go_on_until_patience_ends() -> None:
@@ -144,7 +107,7 @@ def test_offline_is_told_once_and_the_attempts_go_on_until_patience_ends() -> No
     walk.tell(ev.TalkPressed(), HOLD_RELEASE)
     assert walk.tell(ev.LinkLost(was_up=False)) == [do.Cue(do.Sound.OFFLINE), do.Connect()]
     assert walk.tell(ev.LinkLost(was_up=False)) == [do.Connect()]
-    assert walk.led is Led.OFFLINE
+    assert walk.shows(Led.OFFLINE)
     assert walk.tell(ev.PhaseTimeout())[-1] == do.Cue(do.Sound.OFFLINE)
     assert walk.is_in(Phase.IDLE)
     walk.tell(ev.TalkPressed())
@@ -155,7 +118,7 @@ def test_refused_credential_is_an_error_and_a_press_tries_again() -> None:
     walk = Walk()
     walk.tell(ev.TalkPressed())
     assert walk.tell(ev.LinkRefused("device_suspended")) == [do.ClearTurn(), do.Cue(do.Sound.ERROR)]
-    assert walk.led is Led.ERROR
+    assert walk.shows(Led.ERROR)
     assert walk.tell(ev.TalkPressed()) == [do.Cue(do.Sound.ERROR), do.Connect()]
     walk.tell(ev.LinkOpened())
     assert walk.is_in(Phase.IDLE)
@@ -199,7 +162,7 @@ def test_server_ends_the_turn_and_answers_by_itself() -> None:
 def test_a_pause_while_holding_does_not_end_the_turn_in_server_mode() -> None:
     walk = up(turns=Turns.SERVER)
     walk.tell(ev.TalkPressed(), ev.TalkHeld())
-    assert not mirror(walk.state, walk.settings).server_vad
+    assert not walk.mirror().server_vad
     walk.tell(ev.SpeechStopped())
     assert walk.is_in(Phase.LISTENING)
     assert walk.tell(HOLD_RELEASE)[0] == do.CommitTurn()
@@ -217,7 +180,7 @@ def test_too_short_a_hold_is_told() -> None:
 
 def test_hands_free_voice_begins_a_turn() -> None:
     walk = up(hands_free=True)
-    assert walk.led is Led.ATTENTIVE
+    assert walk.shows(Led.ATTENTIVE)
     assert walk.tell(ev.VoiceStarted()) == [do.BeginTurn()]
     assert walk.tell(ev.VoiceEnded())[0] == do.CommitTurn()
 
@@ -226,7 +189,7 @@ def test_unplugged_card_is_a_fault_until_it_is_back() -> None:
     walk = up()
     walk.tell(ev.TalkPressed())
     assert walk.tell(ev.DeviceFailed()) == [do.ClearTurn(), do.Cue(do.Sound.ERROR)]
-    assert walk.led is Led.ERROR
+    assert walk.shows(Led.ERROR)
     walk.tell(ev.DeviceRestored())
     assert walk.is_in(Phase.IDLE)
 
@@ -236,7 +199,7 @@ def test_update_waits_for_idle() -> None:
     walk.tell(ev.TalkPressed())
     assert walk.tell(ev.UpdateStaged()) == []
     assert do.InstallUpdate() in walk.tell(ev.TalkPressed(), ev.MuteToggled())
-    assert walk.led is Led.UPDATING
+    assert walk.shows(Led.UPDATING)
 
 
 def test_a_new_configuration_is_taken_into_use_in_a_fault_too() -> None:
@@ -248,7 +211,7 @@ def test_a_new_configuration_is_taken_into_use_in_a_fault_too() -> None:
 
 def test_long_idle_closes_the_session() -> None:
     walk = up()
-    timer = mirror(walk.state, walk.settings).timer
+    timer = walk.mirror().timer
     assert timer is not None
     assert timer.after_s == walk.settings.keep_warm_s
     assert walk.tell(ev.PhaseTimeout()) == [do.Disconnect()]

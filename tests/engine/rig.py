@@ -31,7 +31,9 @@ Told = list[tuple[Any, ...]]
 class Rig:
     """An engine, and everything that it told its parts."""
 
-    def __init__(self, group: asyncio.TaskGroup, settings: Settings, *, cues: bool = True) -> None:
+    def __init__(
+        self, group: asyncio.TaskGroup, settings: Settings, *, cues: bool, state: State, duplex_reason: str
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.told: Told = []
         self.shown: list[Led] = []
@@ -53,7 +55,7 @@ class Rig:
             lambda who, text: self.said.append((who, text)),
             lambda: self.told.append(("update",)),
         )
-        self.engine = Engine(parts, settings, hooks, self.loop, State(), cues=cues)
+        self.engine = Engine(parts, settings, hooks, self.loop, state, cues=cues, duplex_reason=duplex_reason)
         self.engine.reflect()
 
     async def _wait(self, _: Arguments) -> Arguments:
@@ -146,6 +148,19 @@ class Rig:
         assert self.kinds()[-1] == "response.create"
         assert self.phase() is Phase.THINKING
 
+    def tapped_question(self) -> None:
+        """A tap, a voice, its end: up to response.create."""
+        self.press()
+        turn = self.engine._turn
+        if self.engine.state.link is not Link.UP:
+            self.link_up()
+        self.release(100)
+        self.engine.audio_fact(heard.VoiceBegan(self.loop.time()))
+        self.speak(turn=turn)
+        self.engine.audio_fact(heard.VoiceStopped(self.loop.time()))
+        self.tail(turn)
+        assert self.kinds()[-1] == "response.create"
+
     def reply(self, response: str = "r1", item: str = "i1", seconds: int = 2) -> None:
         """The answer arrives whole, and sounds."""
         self.announce(response)
@@ -155,10 +170,17 @@ class Rig:
         assert self.phase() is Phase.SPEAKING
 
 
-def play(story: Callable[[Rig], Coroutine[Any, Any, None]], *, cues: bool = True, **settings: Any) -> Rig:
+def play(
+    story: Callable[[Rig], Coroutine[Any, Any, None]],
+    *,
+    cues: bool = True,
+    state: State | None = None,
+    duplex_reason: str = "",
+    **settings: Any,
+) -> Rig:
     async def told() -> Rig:
         async with asyncio.TaskGroup() as group:
-            rig = Rig(group, Settings(**settings), cues=cues)
+            rig = Rig(group, Settings(**settings), cues=cues, state=state or State(), duplex_reason=duplex_reason)
             await story(rig)
             rig.slow.set()
         rig.engine.close()

@@ -27,6 +27,8 @@ class Talkative(Appliance):
             "phase": "idle",
             "muted": False,
             "uptime_s": 12.5,
+            "microphone": "zero",
+            "duplex": {"mode": "half", "reason": "the echo is out of control"},
             "counters": {"xruns": 0, "reconnects": 2},
             "last_error": "link\x1b[2J lost",
             "session": None,
@@ -109,6 +111,8 @@ def test_status_in_words(ask: Callable[..., int], capsys: pytest.CaptureFixture[
         "phase        idle",
         "muted        no",
         "uptime s     12.5",
+        "microphone   delivers only zeros",
+        "duplex       half: the echo is out of control",
         "counters     reconnects 2",
         "last error   link [2J lost",
         "session      -",
@@ -259,7 +263,7 @@ def test_following_flushes_each_line_and_ends_with_the_daemon(path: Path, daemon
 def test_following_in_words(path: Path, daemon: Daemon) -> None:
     with start(path, "status", "--follow") as client:
         assert client.stdout is not None
-        for _ in range(6):
+        for _ in range(8):  # the status
             client.stdout.readline()
         daemon.tell({"event": "turn", "turn": 1, "heard_ms": 900, "truncated_at_ms": None, "usage": {"tokens": 5}})
         assert client.stdout.readline() == "turn 1  heard_ms 900\n"

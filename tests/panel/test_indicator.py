@@ -123,5 +123,13 @@ def test_no_jump_back_at_the_end_of_a_smooth_period(led: Led) -> None:
 
 
 def test_the_documented_table_names_every_word_in_order() -> None:
-    table = re.findall(r"^\| (\w+) +\|", indicator.__doc__ or "", re.MULTILINE)
+    table = re.findall(r"^\| ([\w-]+) +\|", indicator.__doc__ or "", re.MULTILINE)
     assert table[1:] == [led.value for led in Led]
+
+
+def test_speaking_without_ears_shows_twice_as_many_and_longer_gaps() -> None:
+    """Somebody who speaks over it has to see, on any LED and from across the room, that it will not stop."""
+    gaps = {led: [lasts_s for lit, lasts_s in lit_runs(led) if not lit] for led in (Led.SPEAKING, Led.SPEAKING_ALONE)}
+    assert min(gaps[Led.SPEAKING_ALONE][:-1]) > 1.8 * max(gaps[Led.SPEAKING])
+    between = [lasts_s for lit, lasts_s in lit_runs(Led.SPEAKING_ALONE) if lit][1:-1]
+    assert max(between) > 5 * min(between), "in pairs"

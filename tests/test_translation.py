@@ -1,0 +1,35 @@
+"""The owner's file in the terms of the conversation: who may interrupt a reply, and why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from appliance.board import Board
+from appliance.config import load
+from appliance.translation import half_duplex_reason, settings_of
+
+NONE = '[audio]\necho_canceller = "none"\n'
+OFF = "[conversation]\nbarge_in = false\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "hardware", "reason"),
+    [
+        ("", False, ""),
+        ("", True, ""),
+        (NONE, True, ""),
+        (NONE, False, 'audio.echo_canceller = "none", and the board cancels no echo'),
+        (OFF, False, "conversation.barge_in = false"),
+        (OFF + NONE, True, "conversation.barge_in = false"),
+    ],
+)
+def test_full_duplex_unless_forbidden_or_impossible(tmp_path: Path, text: str, hardware: bool, reason: str) -> None:
+    path = tmp_path / "appliance.toml"
+    path.write_text(text)
+    board = Board(name="test", echo_cancellation="hardware" if hardware else "none")
+    loaded = msgspec.structs.replace(load(path), board=board)
+    assert half_duplex_reason(loaded) == reason
+    assert settings_of(loaded).full_duplex == (reason == "")
