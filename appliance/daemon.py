@@ -27,7 +27,7 @@ from appliance.audio.capturer import check_microphones
 from appliance.audio.cards import Cards
 from appliance.audio.duplex import Chain, Duplex
 from appliance.audio.facts import AudioFact
-from appliance.audio.processing import DETECTORS, PROCESSORS
+from appliance.audio.processing import DETECTORS, PROCESSORS, Processor, ProcessorError, Untouched
 from appliance.config import Loaded
 from appliance.controls import Button, LocalControls
 from appliance.conversation import events as ev
@@ -92,8 +92,9 @@ class Daemon:
         self._tickets = Tickets(config)
         self._kept = kept.load(Path(config.state.directory))
         self.volume = self._kept.volume_for(config.audio.volume)
+        processor, echo_trouble = self._processor()
         chain = Chain(
-            PROCESSORS[config.audio.echo_canceller](),
+            processor,
             DETECTORS[config.audio.detector](),
             config.audio.microphones,
             config.conversation.end_of_turn_ms,
@@ -120,11 +121,19 @@ class Daemon:
         records = Records(self.controls.publish, self.controls.losses)
         parts = Parts(self.duplex, self.protocol, self.session, self._toolbox, records)
         hooks = Hooks(self._show, self._changed, self._say, self._update)
-        state = State(muted=self._kept.muted)
-        settings, reason = settings_of(self._loaded), half_duplex_reason(self._loaded)
+        state = State(muted=self._kept.muted, half_duplex=bool(echo_trouble))
+        settings, reason = settings_of(self._loaded), half_duplex_reason(self._loaded) or echo_trouble
         self.engine = Engine(parts, settings, hooks, loop, state, cues=config.audio.cues, duplex_reason=reason)
         self.button = Button(self.engine, hold_ms_of(config), loop)
         self._front = self._open_front()
+
+    def _processor(self) -> tuple[Processor, str]:
+        """Make the echo canceller; one that cannot be used costs full duplex, not the appliance."""
+        try:
+            return PROCESSORS[self._loaded.config.audio.echo_canceller](), ""
+        except ProcessorError as error:
+            log.error("half duplex: %s", error)
+            return Untouched(), str(error)
 
     def _open_front(self) -> Front:
         backend = self._loaded.config.panel.backend

@@ -49,12 +49,13 @@ class Tuning:
     bare_voice: float = 0.35
     bare_left_db: float = -4.0
     suspect_db: float = 0.5  # unexplained
-    suspect_count: int = 2
-    suspect_window: int = 3
-    decide_voice: float = 0.45
-    decide_left_db: float = -12.0
-    decide_count: int = 5
-    decide_window: int = 7
+    suspect_count: int = 1
+    suspect_window: int = 1
+    decide_voice: float = 0.3
+    decide_left_db: float = -15.0
+    decide_drop_db: float = 9.0  # echo falls by the duck's depth; what falls by more than this was echo
+    decide_count: int = 4
+    decide_window: int = 6
     settle: int = 4  # blocks after the duck which still hold the full echo
     patience: int = 60  # blocks until a suspicion that was not confirmed is cleared
     pause: int = 60  # blocks after clearing in which nothing is suspected: the loudspeaker comes back
@@ -77,6 +78,7 @@ class BargeIn:
         tuning = self._tuning
         self._hints: deque[bool] = deque(maxlen=tuning.suspect_window)
         self._voiced: deque[bool] = deque(maxlen=tuning.decide_window)
+        self._levels: deque[float] = deque(maxlen=tuning.suspect_window)  # before the duck
         self._suspected: int | None = None  # blocks since the suspicion
         self._paused = 0
         self._hint_at: float | None = None
@@ -87,6 +89,8 @@ class BargeIn:
         if self.sure:
             return None
         self._note(at, hint=self._hints_at_talker(evidence))
+        if self._suspected is None:
+            self._levels.append(evidence.level_dbfs)
         if self._suspected is None:
             return self._suspect(at)
         self._suspected += 1
@@ -115,6 +119,7 @@ class BargeIn:
         """Over the ducked echo: what is left is most of what there is, and it is a voice."""
         tuning = self._tuning
         left = evidence.left_db >= tuning.decide_left_db
+        left = left and evidence.level_dbfs > max(self._levels) - tuning.decide_drop_db
         return left and evidence.voice >= tuning.decide_voice and self._credible(evidence)
 
     def _note(self, at: float, *, hint: bool) -> None:

@@ -87,8 +87,8 @@ class RoomMicrophones:
         at = self._zero + self._heard * self._pace - SINC
         self._heard += BLOCK
         whole = int(np.floor(at))
-        frames = self._loudspeaker.between(whole - SINC, whole + BLOCK + SINC + 1).astype(np.float32) / 32768
-        return self._air.block(_between_samples(frames, at - whole))
+        frames = self._loudspeaker.between(whole - SINC, whole + BLOCK + SINC + 1)
+        return self._air.block(_between_samples(np.asarray(frames / 32768, np.float32), at - whole))
 
     def close(self) -> None:
         pass
