@@ -53,9 +53,9 @@ class Tuning:
     suspect_window: int = 1
     decide_voice: float = 0.3
     decide_left_db: float = -15.0
-    decide_drop_db: float = 9.0  # echo falls by the duck's depth; what falls by more than this was echo
-    decide_count: int = 4
-    decide_window: int = 6
+    decide_drop_db: float = 8.0  # echo falls by the duck's depth; what falls by more than this was echo
+    decide_count: int = 3
+    decide_window: int = 4
     settle: int = 4  # blocks after the duck which still hold the full echo
     patience: int = 60  # blocks until a suspicion that was not confirmed is cleared
     pause: int = 60  # blocks after clearing in which nothing is suspected: the loudspeaker comes back
@@ -120,7 +120,7 @@ class BargeIn:
         tuning = self._tuning
         left = evidence.left_db >= tuning.decide_left_db
         left = left and evidence.level_dbfs > max(self._levels) - tuning.decide_drop_db
-        return left and evidence.voice >= tuning.decide_voice and self._credible(evidence)
+        return left and not evidence.misled and evidence.voice >= tuning.decide_voice and self._credible(evidence)
 
     def _note(self, at: float, *, hint: bool) -> None:
         self._hints.append(hint)

@@ -19,6 +19,7 @@ UNCERTAIN = 1.0  # the path's power at first, falling by 1/sqrt(e) a partition
 LOST_SHARE = 0.5  # a residue above this share of the microphone's energy, though the far end sounds, ...
 LOST_HOPS = 10  # ... for so many hops means that the path is another one
 FAR_SOUNDS = 1e-4  # mean square of a far end that counts
+MISLED_ECHO_SHARE = 0.3  # an understood echo of this share which, taken away, leaves LOST_SHARE: it is out of step
 TINY = np.float32(1e-9)
 
 Sound = NDArray[np.float32]  # full scale is 1
@@ -30,6 +31,7 @@ class LinearCanceller:
     def __init__(self) -> None:
         bins = HOP + 1
         self.restarts = 0
+        self.misled = False  # what it understands is not what is heard: the path has just changed
         self._decay = np.exp(-np.arange(PARTITIONS, dtype=np.float32) / 2)[:, np.newaxis]
         self._path = np.zeros((PARTITIONS, bins), np.complex64)
         self._doubt = np.full((PARTITIONS, bins), UNCERTAIN, np.float32) * self._decay
@@ -47,7 +49,7 @@ class LinearCanceller:
         echo: Sound = np.fft.irfft(np.einsum("pf,pf->f", self._far, self._path)).astype(np.float32, copy=False)
         understood = echo[HOP:]
         residue: Sound = near - understood
-        self._watch(near, residue, far)
+        self._watch(near, residue, understood, far)
         self._adapt(residue)
         return residue, understood
 
@@ -79,11 +81,13 @@ class LinearCanceller:
         self._path[self._turn] = np.fft.rfft(response)
         self._turn = (self._turn + 1) % PARTITIONS
 
-    def _watch(self, near: Sound, residue: Sound, far: Sound) -> None:
+    def _watch(self, near: Sound, residue: Sound, understood: Sound, far: Sound) -> None:
         """Doubt everything again when the filter has stopped to explain: it is too sure of a path that has changed."""
+        energy = float(near @ near)
+        lost = float(residue @ residue) > LOST_SHARE * energy
+        self.misled = lost and float(understood @ understood) > MISLED_ECHO_SHARE * energy
         if float(far @ far) <= FAR_SOUNDS * HOP:
             return
-        lost = float(residue @ residue) > LOST_SHARE * float(near @ near)
         self._lost = self._lost + 1 if lost else max(0, self._lost - 2)
         if self._lost >= LOST_HOPS:
             self._lost = 0

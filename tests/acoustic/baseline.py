@@ -9,7 +9,7 @@ import numpy as np
 
 from appliance.audio.endpoint import End, Endpointer
 from appliance.audio.format import level_dbfs
-from appliance.audio.processing import Aec3, WebrtcDetector
+from appliance.audio.processing import WebrtcDetector
 from tests.acoustic.air import BLOCK, Air
 from tests.acoustic.scenes import Scene
 from tests.acoustic.stage import END_OF_TURN_MS, Meter, Played

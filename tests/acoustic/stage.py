@@ -17,8 +17,6 @@ from appliance.audio.duplex import Chain, Duplex
 from appliance.audio.format import Samples, level_dbfs
 from appliance.audio.processing import DETECTORS, Aec3
 from appliance.audio.resample import Resampler
-from appliance.board import Board
-from appliance.config import Audio
 from tests.acoustic.air import BLOCK, Air
 from tests.acoustic.scenes import Scene
 from tests.acoustic.voices import RATE, Sound
