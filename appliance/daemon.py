@@ -44,7 +44,7 @@ from appliance.system.notify import Notifier
 from appliance.tickets import Tickets
 from appliance.tools.builtin import Timers, timer_tools, volume_tool
 from appliance.tools.toolbox import Toolbox
-from appliance.translation import gain_of, hold_ms_of, settings_of, wishes_of
+from appliance.translation import canceller_of, gain_of, hold_ms_of, settings_of, wishes_of
 
 log = logging.getLogger(__name__)
 Said = Callable[[str, str], None]
@@ -93,7 +93,7 @@ class Daemon:
         self._kept = kept.load(Path(config.state.directory))
         self.volume = self._kept.volume_for(config.audio.volume)
         chain = Chain(
-            PROCESSORS[config.audio.echo_canceller](),
+            PROCESSORS[canceller_of(self._loaded)](),
             DETECTORS[config.audio.detector](),
             config.audio.microphones,
             config.conversation.end_of_turn_ms,

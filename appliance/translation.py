@@ -18,11 +18,16 @@ def settings_of(loaded: Loaded) -> Settings:
         hold_ms=talk.hold_ms,
         follow_up_s=talk.follow_up_s,
         hands_free=talk.hands_free,
-        full_duplex=loaded.board.echo_cancellation == "hardware",
+        full_duplex=loaded.board.aec == "hardware",
         listen_s=talk.listen_s,
         think_s=talk.think_s,
         keep_warm_s=realtime.keep_warm_s,
     )
+
+
+def canceller_of(loaded: Loaded) -> str:
+    """Name the echo canceller of ours that is used: none behind a board that has its own."""
+    return "none" if loaded.board.aec == "hardware" else loaded.config.audio.echo_canceller
 
 
 def wishes_of(config: Config, tools: tuple[dict[str, object], ...]) -> Wishes:
