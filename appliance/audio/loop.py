@@ -76,13 +76,15 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
         """How loud the echo of a full-scale sound at this volume arrives, before the converter limits it."""
         return None if self.return_loss_db is None else self.gain_db - self.return_loss_db
 
-    @property
-    def reference_ms(self) -> float:
-        """How much later than ALSA's position the canceller's reference has to be taken; below 0: earlier.
 
-        The echo then comes :data:`LEAD_MS` after its reference.
-        """
-        return -LEAD_MS if self.delay_ms is None else self.delay_ms - LEAD_MS
+def reference_ms(loop: Loop | None, board_ms: float) -> float:
+    """Say how much later than ALSA's position the canceller's reference has to be taken; below 0: earlier.
+
+    The echo then comes :data:`LEAD_MS` after its reference. ``board_ms`` is the round trip that the board's profile
+    names; it counts where none was measured.
+    """
+    delay_ms = board_ms if loop is None or loop.delay_ms is None else loop.delay_ms
+    return min(delay_ms, REACH_MS) - LEAD_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +122,7 @@ def _unheard(loop: Loop) -> Verdict:
         reason = f"the microphone delivers nothing (channel {', '.join(map(str, loop.dead))})"
         hint = "is it muted by a switch or in alsamixer, or is [audio] microphones another channel?"
         return Verdict(True, reason, hint, known=False)
-    hint = (
-        "if you heard the sound: is the microphone the right one? if not: is the loudspeaker plugged in, its mixer up?"
-    )
+    hint = "if you heard the sound: is it the right microphone? if not: is the loudspeaker plugged in and turned up?"
     return Verdict(True, "no echo was heard", hint)
 
 
