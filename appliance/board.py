@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +20,7 @@ from appliance.errors import ConfigError
 
 OWN_BOARDS = Path("/etc/voice-appliance/hardware")
 Pin = Annotated[int, Meta(ge=0, le=63)]
+Channel = Annotated[int, Meta(ge=0, le=63)]
 
 
 class Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -27,12 +28,16 @@ class Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Capture(Part, frozen=True, kw_only=True):
-    """The microphones: ALSA name, preferred rate, the channels that are microphones."""
+    """The microphones: ALSA name, preferred rate, the channels that are microphones.
+
+    ``reference`` is the channel on which the board returns what its loudspeaker plays, if it does.
+    """
 
     device: str = "default"
     rate: Annotated[int, Meta(ge=8000, le=192_000)] = 48_000
     channels: Annotated[int, Meta(ge=1, le=64)] = 1
-    microphones: tuple[Annotated[int, Meta(ge=0, le=63)], ...] = (0,)
+    microphones: tuple[Channel, ...] = (0,)
+    reference: Channel | None = None
 
 
 class Playback(Part, frozen=True, kw_only=True):
@@ -59,15 +64,20 @@ class Light(Part, frozen=True, kw_only=True):
 
 
 class Board(Part, frozen=True, kw_only=True):
-    """A sound board as data. ``echo_cancellation`` says whether the board itself removes its own echo."""
+    """A sound board as data.
+
+    ``aec`` says who removes the loudspeaker's echo, we or the board itself. ``delay_ms`` is the round trip beyond what
+    ALSA reports, where it is known; what was measured by calibration counts more.
+    """
 
     name: str
     capture: Capture = field(default_factory=Capture)
     playback: Playback = field(default_factory=Playback)
     button: Button = field(default_factory=Button)
     light: Light = field(default_factory=Light)
-    echo_cancellation: Literal["none", "hardware"] = "none"
-    echo_delay_ms: Annotated[int, Meta(ge=0, le=500)] = 0
+    aec: Literal["software", "hardware"] = "software"
+    delay_ms: Annotated[int, Meta(ge=0, le=450)] = 0
+    calibrate: Literal["first_start", "never"] = "first_start"
     verified: str = "read from the vendor's documentation, not tried"
 
 
@@ -118,4 +128,23 @@ def _read(path: Path) -> Board:
         raise ConfigError(
             f"{path}: light.pins = {list(board.light.pins)}", hint="an LED has one line, or red, green, blue"
         )
+    if board.capture.reference is not None and board.capture.reference >= board.capture.channels:
+        raise ConfigError(
+            f"{path}: capture.reference = {board.capture.reference}: capture.channels is {board.capture.channels}",
+            hint=f"name a channel from 0 to {board.capture.channels - 1}",
+        )
+    check_reference(board, board.capture.microphones, f"{path}: capture.microphones")
     return board
+
+
+def check_reference(board: Board, microphones: Sequence[int], name: str) -> None:
+    """Refuse the loudspeaker's own signal as a microphone; ``name`` says where ``microphones`` come from.
+
+    Raises:
+        ConfigError: the board's reference channel is among them.
+    """
+    if board.capture.reference in microphones:
+        raise ConfigError(
+            f"{name} = {list(microphones)}: channel {board.capture.reference} is what the loudspeaker plays",
+            hint="leave it out, or correct capture.reference of the board",
+        )

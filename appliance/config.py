@@ -151,6 +151,7 @@ def load(path: Path) -> Loaded:
     origin = dict.fromkeys(_keys(raw), f"{path}")
     defaults = {key: "default" for key in _keys(msgspec.to_builtins(config)) if key not in origin}
     merged = _with_board(config, board)
+    board_profile.check_reference(board, merged.audio.microphones, f"{path}: audio.microphones")
     boards = {f"audio.{name}": f"board {config.board}" for name in FROM_BOARD if not getattr(config.audio, name)}
     return Loaded(config=merged, board=board, origin=defaults | origin | boards, path=path)
 

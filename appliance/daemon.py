@@ -44,7 +44,7 @@ from appliance.system.notify import Notifier
 from appliance.tickets import Tickets
 from appliance.tools.builtin import Timers, timer_tools, volume_tool
 from appliance.tools.toolbox import Toolbox
-from appliance.translation import gain_of, half_duplex_reason, hold_ms_of, settings_of, wishes_of
+from appliance.translation import canceller_of, gain_of, half_duplex_reason, hold_ms_of, settings_of, wishes_of
 
 log = logging.getLogger(__name__)
 Said = Callable[[str, str], None]
@@ -98,6 +98,7 @@ class Daemon:
             DETECTORS[config.audio.detector](),
             config.audio.microphones,
             config.conversation.end_of_turn_ms,
+            reference=self._loaded.board.capture.reference,
             hush=config.realtime.turn_detection != "local",
         )
         cards = Cards(config.audio, self._loaded.board, time.monotonic)
@@ -130,7 +131,7 @@ class Daemon:
     def _processor(self) -> tuple[Processor, str]:
         """Make the echo canceller; one that cannot be used costs full duplex, not the appliance."""
         try:
-            return PROCESSORS[self._loaded.config.audio.echo_canceller](), ""
+            return PROCESSORS[canceller_of(self._loaded)](), ""
         except ProcessorError as error:
             log.error("half duplex: %s", error)
             return Untouched(), str(error)

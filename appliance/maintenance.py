@@ -7,21 +7,28 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import socket
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from appliance import board, config
+from appliance import __version__, board, config
 from appliance.config import Loaded
 from appliance.errors import (
     EXIT_FAILURE,
     ApplianceError,
     ConfigError,
+    DeviceError,
     ProvisioningError,
     Secret,
     StateError,
 )
+
+if TYPE_CHECKING:  # numpy is loaded by the commands that need it
+    from appliance.audio.loop import Loop
 
 Arguments = argparse.Namespace
 
@@ -171,20 +178,68 @@ def reset(arguments: Arguments) -> int:
 
 
 def calibrate(arguments: Arguments) -> int:
-    """Play a short sound, hear it, and say what the loop from loudspeaker to microphone is like."""
-    from appliance.audio import calibration
+    """Play a sound, hear it, say what the loop from loudspeaker to microphone is like, and keep what was found."""
+    from appliance import calibrated, kept
+    from appliance.audio.calibration.report import report
     from appliance.audio.capturer import check_microphones
-    from appliance.audio.cards import Cards
-    from appliance.translation import gain_of
+    from appliance.audio.loop import judge
 
     loaded = _load(arguments)
-    audio = loaded.config.audio
-    check_microphones(audio.microphones)
-    cards = Cards(audio, loaded.board, time.monotonic)
-    found = calibration.measure(cards, audio.microphones, gain_of(audio.volume), time.monotonic, time.sleep)
-    for line in calibration.report(found):
-        print(line)
+    check_microphones(loaded.config.audio.microphones)
+    directory = Path(loaded.config.state.directory)
+    volume = kept.load(directory).volume_for(loaded.config.audio.volume)
+    if volume == 0:
+        raise ApplianceError("the volume is 0: nothing would be heard", hint="`voice-appliance ctl volume 60`")
+    print(f"Please be quiet for five seconds: it plays a noise at volume {volume}.", flush=True)
+    loop = _measured(loaded, volume)
+    print("\n".join((*report(loop), "", str(judge(loop)))))
+    if not loop.conclusive:
+        return EXIT_FAILURE
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    entry = calibrated.Entry(
+        key=calibrated.key_of(loaded), loop=loop, volume_percent=volume, at=at, version=__version__
+    )
+    if not calibrated.save(directory, entry):
+        return EXIT_FAILURE
+    print(f"kept in {directory / calibrated.FILE_NAME}; a running appliance uses it after `systemctl reload`")
     return 0
+
+
+def _measured(loaded: Loaded, volume_percent: int) -> Loop:
+    """Measure the loop; blocks for some seconds."""
+    from appliance.audio.calibration.measurement import begin
+    from appliance.audio.calibration.probe import FULL
+    from appliance.audio.cards import Cards
+    from appliance.translation import canceller_of, gain_of
+
+    audio = loaded.config.audio
+    cards = Cards(audio, loaded.board, time.monotonic)
+    try:
+        measurement = begin(cards, audio.microphones, FULL, gain_of(volume_percent), canceller_of(loaded))
+    except DeviceError as error:
+        if "busy" in error.message and _runs(Path(loaded.config.control.socket)):
+            raise DeviceError(
+                "the running appliance is using the sound card",
+                hint="`systemctl stop voice-appliance`, calibrate, and start it again",
+            ) from error
+        raise
+    try:
+        while not measurement.done:
+            measurement.pump(time.monotonic())
+            time.sleep(measurement.due_s())
+        return measurement.finding()
+    finally:
+        measurement.close()
+
+
+def _runs(control_socket: Path) -> bool:
+    """Say whether an appliance answers at its control socket."""
+    with socket.socket(socket.AF_UNIX) as link:
+        try:
+            link.connect(str(control_socket))
+        except OSError:
+            return False
+    return True
 
 
 COMMANDS: dict[str, Callable[[Arguments], int]] = {

@@ -29,9 +29,14 @@ def half_duplex_reason(loaded: Loaded) -> str:
     """Say why a voice cannot interrupt a reply as this is configured; empty where it can."""
     if not loaded.config.conversation.barge_in:
         return "conversation.barge_in = false"
-    if loaded.config.audio.echo_canceller == "none" and loaded.board.echo_cancellation != "hardware":
+    if loaded.config.audio.echo_canceller == "none" and loaded.board.aec != "hardware":
         return 'audio.echo_canceller = "none", and the board cancels no echo'
     return ""
+
+
+def canceller_of(loaded: Loaded) -> str:
+    """Name the echo canceller of ours that is used: none behind a board that has its own."""
+    return "none" if loaded.board.aec == "hardware" else loaded.config.audio.echo_canceller
 
 
 def wishes_of(config: Config, tools: tuple[dict[str, object], ...]) -> Wishes:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from appliance import __version__, cli
+from appliance import __version__, calibrated, cli, kept
+from appliance.config import load
 from appliance.credentials import enrolment
 from appliance.credentials.identity import Identity
 from appliance.errors import Secret
@@ -201,9 +206,94 @@ def test_devices_lists_cards_boards_and_the_configured_one(tmp_path: Path, card:
     assert "configured:    virtual" in done.stdout
 
 
+# --- calibrate ---
+
+
+def noisy(card: VirtualCard) -> VirtualCard:
+    card.say(np.random.default_rng(1).normal(0, 10, (20 * card.rate, 1)).astype(np.int16))
+    return card
+
+
+def test_calibrate_says_what_it_found_and_keeps_it(tmp_path: Path, virtual_card: CardFactory) -> None:
+    card = noisy(virtual_card(echo_delay=1920, echo_gain=0.3))
+    path = config(tmp_path)
+    done = run("calibrate", "--config", path, **card.environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Please be quiet for five seconds: it plays a noise at volume 80."
+    assert any(line.split()[:2] == ["round", "trip"] and abs(float(line.split()[2]) - 40) < 2 for line in lines)
+    assert lines[-2].startswith("full duplex: it hears you while it speaks; ")
+    assert lines[-1].startswith(f"kept in {tmp_path / 'state' / calibrated.FILE_NAME}; ")
+    assert "systemctl reload" in lines[-1]
+    found = calibrated.load(tmp_path / "state", calibrated.key_of(load(Path(path))))
+    assert found is not None
+    assert found.form == "full"
+    assert found.delay_ms == pytest.approx(40.0, abs=2.0)
+    entry = json.loads((tmp_path / "state" / calibrated.FILE_NAME).read_text())["loops"][0]
+    assert (entry["volume_percent"], entry["version"]) == (80, __version__)
+    assert datetime.fromisoformat(entry["at"]).tzinfo is not None
+
+
+def test_calibrate_of_a_loop_that_cannot_be_cancelled(tmp_path: Path, virtual_card: CardFactory) -> None:
+    card = noisy(virtual_card(echo_delay=1920, echo_gain=8.0))
+    kept.save(tmp_path / "state", kept.Kept(volume=70, volume_over=80))
+    done = run("calibrate", "--config", config(tmp_path), **card.environment)
+    assert done.returncode == 0, "it was measured: that is what was asked for"
+    assert "at volume 70." in done.stdout, "at the volume that the person has chosen"
+    verdict = done.stdout.splitlines()[-2]
+    assert verdict.startswith("half duplex: it does not listen while it speaks, because the microphone clips")
+    assert "alsamixer" in verdict
+
+
+def test_calibrate_with_a_dead_microphone_is_no_measurement(tmp_path: Path, card: VirtualCard) -> None:
+    done = run("calibrate", "--config", config(tmp_path), **card.environment)
+    assert done.returncode == 1
+    assert "channel 0         delivers nothing" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("nothing is known: the microphone delivers nothing")
+    assert not (tmp_path / "state").exists()
+
+
+def test_calibrate_that_cannot_be_kept_is_a_failure(tmp_path: Path, virtual_card: CardFactory) -> None:
+    (tmp_path / "state").write_text("a file")
+    card = noisy(virtual_card(echo_delay=1920, echo_gain=0.3))
+    done = run("calibrate", "--config", config(tmp_path), **card.environment)
+    assert done.returncode == 1
+    assert "full duplex" in done.stdout
+    assert "the calibration is not kept" in done.stderr
+    assert "kept in" not in done.stdout
+
+
+def test_calibrate_while_the_appliance_uses_the_card(tmp_path: Path, card: VirtualCard) -> None:
+    card.set_busy(True)
+    path = config(tmp_path)
+    failed(call("calibrate", "--config", path), 1, "busy", "stop that program")
+    with socket.socket(socket.AF_UNIX) as appliance:
+        appliance.bind(str(tmp_path / "control.sock"))
+        appliance.listen()
+        done = call("calibrate", "--config", path)
+    failed(done, 1, "the running appliance is using the sound card", "systemctl stop voice-appliance")
+
+
+def test_calibrate_in_silence_is_refused(tmp_path: Path, card: VirtualCard) -> None:
+    failed(call("calibrate", "--config", config(tmp_path, more="[audio]\nvolume = 0")), 1, "volume is 0", "ctl volume")
+    assert card.events() == []
+
+
 def test_calibrate_without_a_card_is_told(tmp_path: Path) -> None:
     path = config(tmp_path, more='[audio]\ncapture = "hw:9"\nplayback = "hw:9"')
     failed(call("calibrate", "--config", path), 1, "hw:9", "is it plugged in?")
+
+
+def test_calibrate_of_a_channel_that_the_card_has_not(tmp_path: Path, card: VirtualCard) -> None:
+    path = config(tmp_path, more="[audio]\nmicrophones = [5]")
+    failed(call("calibrate", "--config", path), 1, "the card gives 1 channel(s)", "use channels 0 to 0")
+    assert not card.capture_open
+
+
+def test_calibrate_without_a_microphone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deaf.toml").write_text('name = "Deaf"\n[capture]\nmicrophones = []\n')
+    monkeypatch.setenv("VOICE_APPLIANCE_HARDWARE", str(tmp_path))
+    failed(call("calibrate", "--config", config(tmp_path, more='board = "deaf"')), 78, "no microphone")
 
 
 def test_ctl_without_a_daemon_is_69(tmp_path: Path) -> None:

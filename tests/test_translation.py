@@ -29,7 +29,7 @@ OFF = "[conversation]\nbarge_in = false\n"
 def test_full_duplex_unless_forbidden_or_impossible(tmp_path: Path, text: str, hardware: bool, reason: str) -> None:
     path = tmp_path / "appliance.toml"
     path.write_text(text)
-    board = Board(name="test", echo_cancellation="hardware" if hardware else "none")
+    board = Board(name="test", aec="hardware" if hardware else "software")
     loaded = msgspec.structs.replace(load(path), board=board)
     assert half_duplex_reason(loaded) == reason
     assert settings_of(loaded).full_duplex == (reason == "")

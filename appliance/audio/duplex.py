@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from appliance.audio.bargein import BY_THE_BOARD, BargeIn, Tuning
+from appliance.audio.calibration.background import Background, OnDone
 from appliance.audio.capturer import Capturer
 from appliance.audio.cards import Cards
 from appliance.audio.cues import render
@@ -72,6 +73,7 @@ class Duplex:
         self._gain = gain
         self._capturer: Capturer | None = None
         self._player: Player | None = None
+        self._calibration = Background(cards, chain.microphones)
         self._wants_microphone = False
         self._wants_speaker = False
         self._lost = False
@@ -103,7 +105,7 @@ class Duplex:
     @property
     def microphone_open(self) -> bool:
         """Say whether the capture PCM is open."""
-        return self._capturer is not None
+        return self._capturer is not None or self._calibration.listening
 
     @property
     def level_dbfs(self) -> float:
@@ -150,6 +152,13 @@ class Duplex:
         """Play an ear-con."""
         self._do(lambda: self._cue(sound))
 
+    def calibrate(self, canceller: str, on_done: OnDone) -> None:
+        """Measure the loop with a short soft hiss; whatever else needs a card, and closing the microphone, ends it.
+
+        ``on_done`` is called once, in the audio thread: with ``None`` if it was ended, or a card failed or was in use.
+        """
+        self._do(lambda: self._calibrate(canceller, on_done))
+
     def ping(self, answer: Callable[[], None]) -> None:
         """Have the thread call ``answer``: proof that it lives."""
         self._do(answer)
@@ -195,6 +204,7 @@ class Duplex:
                 self._player.pump(now)
                 if not self._wants_speaker and self._player.lingered(now):
                     self._close_player()
+            self._calibration.pump(now)
             if self._lost and now >= self._probe_at:
                 self._probe(now)
         except DeviceError as error:
@@ -207,6 +217,8 @@ class Duplex:
             due.append(self._capturer.due_s())
         if self._player is not None and not (self._wants_speaker and self._player.idle):
             due.append(self._player.due_s(now))
+        if self._calibration.active:
+            due.append(self._calibration.due_s())
         if self._lost:
             due.append(max(0.01, self._probe_at - now))
         return min(due) if due else None
@@ -224,6 +236,7 @@ class Duplex:
 
     def _set_microphone(self, wanted: bool) -> None:
         self._wants_microphone = wanted
+        self._calibration.abort()
         if wanted and self._capturer is None and not self._lost:
             pcm = self._cards.open_capture()
             chain = self._chain
@@ -258,6 +271,7 @@ class Duplex:
         return self._player.duck(self._clock()) if down else self._player.rise()
 
     def _open_player(self) -> Player:
+        self._calibration.abort()
         if self._player is None:
             self._player = Player(self._cards.open_playback(), self._playout, self._gain, self._post)
         return self._player
@@ -292,6 +306,12 @@ class Duplex:
 
     def _scaled(self, samples: Samples) -> Samples:
         return (samples * max(self._gain, 0.1)).astype(samples.dtype)
+
+    def _calibrate(self, canceller: str, on_done: OnDone) -> None:
+        if self._capturer or self._player or self._calibration.active or self._lost:
+            on_done(None)
+        else:
+            self._calibration.begin(self._gain, canceller, on_done)
 
     # --- opening, closing, healing ---
 
@@ -331,5 +351,6 @@ class Duplex:
             player.close()
 
     def _close_all(self) -> None:
+        self._calibration.abort()
         self._close_capturer()
         self._close_player()

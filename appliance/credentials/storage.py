@@ -62,7 +62,8 @@ def locked(directory: Path) -> Iterator[None]:
 def write(path: Path, data: bytes) -> None:
     """Replaces the file as a whole, mode 0600, and returns only when it is on the disk. Call it under `locked`.
 
-    The temporary file has a fixed name, so that a power cut leaves at most one behind.
+    Written by root, it belongs to the directory's owner. The temporary file has a fixed name, so that a power cut
+    leaves at most one behind.
 
     Raises:
         StateError: disk full, read-only, not permitted; the old content is untouched.
@@ -72,6 +73,9 @@ def write(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as file:
+            if os.geteuid() == 0:  # what root writes by a command, the service has to read
+                owner = path.parent.stat()
+                os.fchown(handle, owner.st_uid, owner.st_gid)
             file.write(data)
             file.flush()
             os.fsync(handle)

@@ -1,90 +1,283 @@
-"""The measurement on rooms that are known exactly, and its words."""
+"""The measurement of the loop, in rooms that are known exactly."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from appliance.audio.calibration import BEFORE_S, Loop, _analyse, probe, report
-from appliance.audio.format import Samples
-from tests.command import call, run
-from tests.fakes.card import VirtualCard
+from appliance.audio.calibration.probe import FULL, QUIET, Form, sound
+from appliance.audio.calibration.report import report
+from appliance.audio.format import level_dbfs
+from appliance.audio.loop import judge
+from appliance.errors import DeviceError
+from tests.audio.echoes import Bench, measured
+from tests.audio.recordings import recording
 
-RATE = 48_000
-
-
-def room(delay_ms: float, loss_db: float, noise: float = 3.0) -> Samples:
-    """What a microphone hears: noise, and the probe again, later and softer. Playing starts after ``BEFORE_S``."""
-    played = probe(RATE, 1.0).astype(np.float64) * 10 ** (-loss_db / 20)
-    start = int((BEFORE_S + delay_ms / 1000) * RATE)
-    near = np.random.default_rng(1).normal(0.0, noise, int(3.2 * RATE))
-    near[start : start + len(played)] += played[: len(near) - start]
-    heard: Samples = np.clip(near, -32768, 32767).astype(np.int16)
-    return heard
+Floats = NDArray[np.float64]
+SPEECH = "librivox/sense_and_sensibility_01_austen_64kb-0930.wav"
+FORMS = pytest.mark.parametrize("form", [FULL, QUIET], ids=lambda form: form.name)
 
 
-def analysed(near: Samples, overruns: int = 0) -> Loop:
-    return _analyse(near, RATE, probe(16_000, 1.0), int(BEFORE_S * RATE), overruns, 0)
+# --- the sound ---
 
 
-@settings(max_examples=10, deadline=None)
-@given(delay_ms=st.floats(1, 400), loss_db=st.floats(0, 30))
-def test_delay_and_loss_are_found(delay_ms: float, loss_db: float) -> None:
-    found = analysed(room(delay_ms, loss_db))
-    assert found.delay_ms is not None
-    assert found.return_loss_db is not None
-    assert found.delay_ms == pytest.approx(delay_ms, abs=1.5)
+def test_the_quiet_form_is_short_and_soft_and_has_no_bang() -> None:
+    assert QUIET.whole < 1.3 * 16_000
+    assert -20 < level_dbfs(sound(QUIET, 1.0)) - level_dbfs(sound(FULL, 1.0)) < -15
+    for form in (FULL, QUIET):
+        made = sound(form, 1.0)
+        assert len(made) == form.sounding
+        assert np.abs(made[[0, -1]]).max() <= 1
+        assert np.abs(made.astype(int)).max() < 32_000, "the probe itself does not clip"
+    assert np.abs(sound(QUIET, 1.0)[: 16_000 // 50].astype(int)).max() < 200
+
+
+# --- what is found ---
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    delay_ms=st.floats(0, 440),
+    loss_db=st.floats(-3, 25),
+    form=st.sampled_from((FULL, QUIET)),
+    rate=st.sampled_from((16_000, 44_100, 48_000)),
+)
+def test_delay_and_return_loss_are_found(delay_ms: float, loss_db: float, form: Form, rate: int) -> None:
+    found = measured(form, rate=rate, delay_ms=delay_ms, gains=(10 ** (-loss_db / 20),))
+    assert found.delay_ms == pytest.approx(delay_ms, abs=1.0)
     assert found.return_loss_db == pytest.approx(loss_db, abs=1.0)
+    assert found.echo_dbfs == pytest.approx(level_dbfs(sound(form, 0.64)) - loss_db, abs=1.2)
+    assert found.noise_dbfs == pytest.approx(20 * np.log10(10 / 32768), abs=6.0)
+    assert (found.overruns, found.underruns, found.whole) == (0, 0, True)
 
 
-def test_an_echo_canceller_takes_a_clean_echo_away() -> None:
-    found = analysed(room(40.0, 12.0))
+@FORMS
+def test_a_clean_loop_can_be_cancelled(form: Form) -> None:
+    found = measured(form)
+    assert found.erle_db is not None
+    assert found.erle_db > 15
+    assert judge(found).full_duplex
+    assert found.distortion_db is None if form is QUIET else found.distortion_db < -30  # type: ignore[operator]
+
+
+@FORMS
+def test_a_position_that_is_known_in_steps_costs_a_few_milliseconds(form: Form) -> None:
+    found = measured(form, step=480, delay_ms=30.0)
+    assert found.delay_ms == pytest.approx(30.0, abs=10.0)
     assert found.erle_db is not None
     assert found.erle_db > 15
 
 
-def test_silence_is_no_echo_and_says_what_to_look_at() -> None:
-    found = analysed(room(40.0, 12.0) * 0)
-    assert (found.delay_ms, found.return_loss_db, found.erle_db) == (None, None, None)
-    assert "not heard: the loudspeaker is silent" in "\n".join(report(found))
+@FORMS
+def test_a_room_loud_with_noise_hides_the_level_and_not_the_delay(form: Form) -> None:
+    found = measured(form, delay_ms=120.0, gains=(0.1,), noise={"full": 800.0, "quiet": 200.0}[form.name])
+    assert found.delay_ms == pytest.approx(120.0, abs=1.0)
+    assert (found.erle_db, found.distortion_db) == (None, None)
+    assert judge(found).full_duplex
 
 
-@pytest.mark.parametrize("length", [1, 100, int(BEFORE_S * RATE), int(0.6 * RATE)])
-def test_a_microphone_that_freezes_early_is_no_crash(length: int) -> None:
-    assert report(analysed(room(40.0, 12.0)[:length]))
+@FORMS
+def test_where_nothing_comes_back_no_echo_is_made_up(form: Form) -> None:
+    for said in (None, recording(SPEECH)[: 16_000 * 5], recording(SPEECH)[16_000 * 5 : 16_000 * 10]):
+        found = measured(form, rate=16_000, gains=(0.0,), said=said)
+        assert found.delay_ms is None
+        assert (found.echo_dbfs, found.return_loss_db, found.loudest_dbfs, found.erle_db) == (None,) * 4
+        assert "echo              not heard" in report(found)
+        verdict = judge(found)
+        assert verdict.full_duplex
+        assert "no echo was heard" in str(verdict)
 
 
-def test_clipping_and_losses_are_counted_and_a_remedy_is_given() -> None:
-    near = room(40.0, 0.0)
-    near[30_000:30_100] = 32_767
-    found = analysed(near, overruns=2)
-    assert found.clipped_samples >= 100
+@FORMS
+def test_a_person_who_talks_meanwhile_does_not_hide_the_echo(form: Form) -> None:
+    said = (recording(SPEECH)[16_000 : 16_000 * 6] * 0.1).astype(np.int16)
+    found = measured(form, rate=16_000, delay_ms=60.0, said=said)
+    assert found.delay_ms == pytest.approx(60.0, abs=1.0)
+    assert found.return_loss_db is None or found.return_loss_db == pytest.approx(10.5, abs=2.5)
+    assert judge(found).full_duplex
+
+
+def test_a_room_that_echoes_for_long_is_no_distortion() -> None:
+    chance = np.random.default_rng(3)
+    tail = chance.normal(size=8000) * 10 ** (-3 * np.arange(8000) / 8000) * 0.02  # half a second until -60 dB
+    tail[0] = 1.0
+
+    found = measured(FULL, rate=16_000, answer=tail)
+    assert found.distortion_db is not None
+    assert found.distortion_db < -25
+    assert judge(found).full_duplex
+
+
+# --- what is wrong ---
+
+
+@pytest.mark.parametrize(
+    ("bend", "full_duplex"),
+    [
+        (lambda sound: np.tanh(sound * 2) / 2, True),
+        (lambda sound: np.tanh(sound * 60) / 30, False),
+        (lambda sound: np.clip(sound, -0.03, 0.03), False),
+        (lambda sound: np.maximum(sound, 0.0), False),
+    ],
+    ids=["slightly soft", "overdriven", "clipped", "one-sided"],
+)
+def test_a_loudspeaker_that_distorts_is_told_from_one_that_does_not(
+    bend: Callable[[Floats], Floats], full_duplex: bool
+) -> None:
+    found = measured(FULL, bend=bend)
+    verdict = judge(found)
+    assert verdict.full_duplex is full_duplex
+    if not full_duplex:
+        assert found.distortion_db is not None
+        assert found.distortion_db > -10
+        assert "the loudspeaker distorts" in verdict.reason
+        assert any("distortion" in line and "turn the volume down" in line for line in report(found))
+
+
+def test_distortion_is_measured_in_decibels() -> None:
+    played = sound(FULL, 0.64) / 32768.0
+    for drive in (2.0, 6.0, 15.0):
+        found = measured(FULL, bend=lambda sound, drive=drive: np.tanh(sound * drive) / drive)
+        bent = np.tanh(played * drive)
+        linear = bent @ played / (played @ played)
+        true = 10 * np.log10(np.mean((bent - linear * played) ** 2) / np.mean(bent**2))
+        assert found.distortion_db == pytest.approx(true, abs=2.5)
+
+
+def test_a_microphone_that_clips_on_the_echo_alone() -> None:
+    found = measured(FULL, gains=(8.0,))
+    assert found.clipped_samples > 100
+    verdict = judge(found)
+    assert not verdict.full_duplex
+    assert "the microphone clips" in verdict.reason
+    assert any("clipped samples" in line and "gain down" in line for line in report(found))
+
+
+def test_the_quiet_form_foresees_that_a_loud_sound_would_clip() -> None:
+    found = measured(QUIET, gains=(4.0,))
+    assert found.clipped_samples == 0
+    assert found.loudest_dbfs == pytest.approx(20 * np.log10(4 * 0.64), abs=1.0)
+    assert "a loud sound comes back" in judge(found).reason
+
+
+@pytest.mark.parametrize(("form", "delay_ms"), [(FULL, 470.0), (FULL, 750.0), (QUIET, 470.0)])
+def test_an_echo_that_comes_too_late(form: Form, delay_ms: float) -> None:
+    found = measured(form, delay_ms=delay_ms)
+    assert found.delay_ms == pytest.approx(delay_ms, abs=1.0)
+    verdict = judge(found)
+    assert not verdict.full_duplex
+    assert f"comes {delay_ms:.0f} ms late" in verdict.reason
+
+
+def test_without_a_canceller_the_echo_has_to_be_soft() -> None:
+    loud, soft = (measured(FULL, canceller="none", gains=(gain,)) for gain in (0.3, 0.01))
+    assert (loud.erle_db, loud.distortion_db) == (None, None), "an echo that the board has worked on is not linear"
+    assert not judge(loud).full_duplex
+    assert judge(soft).full_duplex
+
+
+@FORMS
+def test_each_microphone_is_looked_at(form: Form) -> None:
+    found = measured(form, gains=(0.3, None, 0.1, 0.0, 0.3), microphones=(0, 1, 2, 3))
+    assert [mic.channel for mic in found.microphones] == [0, 1, 2, 3]
+    assert found.dead == (1,)
+    assert found.conclusive
+    first, _, third, deaf = found.microphones
+    assert first.echo_dbfs is not None
+    assert third.echo_dbfs is not None
+    assert first.echo_dbfs - third.echo_dbfs == pytest.approx(9.5, abs=1.0)
+    assert deaf.echo_dbfs is None
     lines = report(found)
-    assert any("clipped samples" in line and "turn the volume" in line for line in lines)
-    assert lines[-1].split() == ["overruns", "2,", "underruns", "0"]
+    assert any(line.startswith("channel 1") and "delivers nothing" in line for line in lines)
+    assert any(line.startswith("channel 3") and "echo not heard" in line for line in lines)
 
 
-def config(directory: Path, microphones: str) -> str:
-    path = directory / "a.toml"
-    path.write_text(f'[audio]\nmicrophones = [{microphones}]\n[state]\ndirectory = "{directory / "state"}"\n')
-    return str(path)
+def test_one_clipping_microphone_is_not_hidden_by_the_others() -> None:
+    found = measured(FULL, gains=(0.3, 8.0, 0.3))
+    assert [mic.clipped_samples > 100 for mic in found.microphones] == [False, True, False]
+    assert not judge(found).full_duplex
 
 
-def test_a_channel_that_the_card_has_not(tmp_path: Path, virtual_card: Callable[..., VirtualCard]) -> None:
-    done = run("calibrate", "--config", config(tmp_path, "5"), **virtual_card().environment)
-    assert done.returncode == 1
-    assert "the card gives 1 channel(s); use channels 0 to 0" in done.stderr
-    assert "Traceback" not in done.stderr
+@FORMS
+def test_dead_microphones_tell_nothing(form: Form) -> None:
+    found = measured(form, gains=(None, None))
+    assert not found.conclusive
+    assert "nothing is known: the microphone delivers nothing (channel 0, 1)" in str(judge(found))
 
 
-def test_no_microphone_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "virtual.toml").write_text('name = "Deaf"\n[capture]\nmicrophones = []\n')
-    monkeypatch.setenv("VOICE_APPLIANCE_HARDWARE", str(tmp_path))
-    done = call("calibrate", "--config", config(tmp_path, ""))
-    assert done.returncode == 78
-    assert "no microphone" in done.stderr
+# --- what goes wrong meanwhile ---
+
+
+@FORMS
+@pytest.mark.parametrize("lost", ["captured", "played"])
+def test_lost_sound_is_counted_and_the_measurement_begins_again(form: Form, lost: str) -> None:
+    bench = Bench(form, delay_ms=80.0)
+    bench.script.at(bench.time.now + 0.7, bench.ear.lose if lost == "captured" else bench.loudspeaker.xrun)
+    found = bench.run()
+    assert (found.overruns, found.underruns) == ((1, 0) if lost == "captured" else (0, 1))
+    assert found.whole
+    assert found.delay_ms == pytest.approx(80.0, abs=1.0)
+    assert found.erle_db is not None
+    assert any("overruns" in line and "busy" in line for line in report(found))
+
+
+@FORMS
+def test_a_storm_of_losses_is_told_and_nothing_concluded(form: Form) -> None:
+    bench = Bench(form)
+    for number in range(100):
+        bench.script.at(bench.time.now + 0.3 * number, bench.ear.lose)
+    found = bench.run()
+    assert found.overruns == 3
+    assert not found.whole
+    assert not found.conclusive
+    assert "sound was lost (3 overruns, 0 underruns)" in str(judge(found))
+    assert (bench.ear.closed, bench.loudspeaker.closed) == (True, True)
+
+
+@pytest.mark.parametrize("frozen", ["microphone", "loudspeaker"])
+@pytest.mark.parametrize("after_s", [0.0, 0.5])
+def test_a_card_that_does_not_move_is_a_failure(frozen: str, after_s: float) -> None:
+    bench = Bench(QUIET)
+
+    def freeze() -> None:
+        if frozen == "microphone":
+            bench.ear.frozen = True
+        else:
+            bench.loudspeaker.freeze()
+
+    bench.script.at(bench.time.now + after_s, freeze)
+    with pytest.raises(DeviceError, match=frozen):
+        bench.run()
+    bench.measurement.close()
+    assert (bench.ear.closed, bench.loudspeaker.closed) == (True, True)
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.05, 0.6, 1.2, 1.4])
+def test_it_may_be_closed_at_any_time(after_s: float) -> None:
+    bench = Bench(QUIET)
+    for _ in range(int(after_s / 0.02)):
+        bench.measurement.pump(bench.time.now)
+        bench.time.now += bench.measurement.due_s()
+    bench.measurement.close()
+    bench.measurement.close()
+    assert (bench.ear.closed, bench.loudspeaker.closed) == (True, True)
+    assert not bench.measurement.recording
+
+
+def test_the_cards_are_free_while_it_computes_in_small_steps() -> None:
+    bench = Bench(QUIET)
+    steps = 0
+    while not bench.measurement.done:
+        bench.measurement.pump(bench.time.now)
+        bench.time.now += bench.measurement.due_s()
+        if not bench.measurement.recording:
+            assert (bench.ear.closed, bench.loudspeaker.closed) == (True, True)
+            assert bench.measurement.due_s() == 0
+            steps += 1
+    assert steps > 50, "no step does more than a few blocks of the canceller's work"
+    assert bench.measurement.finding().erle_db is not None

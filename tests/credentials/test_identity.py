@@ -67,6 +67,15 @@ def test_loose_modes_are_tightened(tmp_path: Path) -> None:
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_writes_belongs_to_whom_the_directory_does(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12_345, 23_456)
+    with storage.locked(tmp_path):
+        storage.write(tmp_path / "a", b"a")
+    found = (tmp_path / "a").stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (12_345, 23_456, 0o600)
+
+
 @pytest.mark.parametrize("keep", [0.0, 0.3, 0.9])
 def test_a_torn_key_is_refused_and_left_alone(tmp_path: Path, keep: float) -> None:
     Identity.load_or_create(tmp_path)

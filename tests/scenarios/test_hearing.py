@@ -28,7 +28,7 @@ def test_a_voice_over_the_reply_interrupts_it_and_is_heard(
 ) -> None:
     """On a board that cancels its own echo, so that nothing of ours decides what is a voice."""
     profile = next(folder for folder in board.folders() if (folder / "virtual.toml").exists()) / "virtual.toml"
-    (tmp_path / "virtual.toml").write_text('echo_cancellation = "hardware"\n' + profile.read_text())
+    (tmp_path / "virtual.toml").write_text('aec = "hardware"\n' + profile.read_text())
     monkeypatch.setenv("VOICE_APPLIANCE_HARDWARE", str(tmp_path))
     settings = "[conversation]\nfollow_up_s = 0\nend_of_turn_ms = 500\n"
     settings += '[audio]\ncues = false\necho_canceller = "none"\n'
