@@ -19,6 +19,7 @@ from queue import SimpleQueue
 from appliance.audio.capturer import Capturer
 from appliance.audio.cards import Cards
 from appliance.audio.cues import render
+from appliance.audio.drift import Drift
 from appliance.audio.endpoint import Endpointer
 from appliance.audio.facts import AudioFact, DeviceBack, DeviceLost, Flushed, TurnTail
 from appliance.audio.format import Samples
@@ -56,6 +57,7 @@ class Duplex:
         self._gate = Gate()
         self._endpointer = Endpointer(chain.end_of_turn_ms)
         self._playout = Playout()
+        self._drift = Drift()
         self._gain = gain
         self._capturer: Capturer | None = None
         self._player: Player | None = None
@@ -97,6 +99,11 @@ class Duplex:
         """The microphone's level."""
         capturer = self._capturer  # the thread may close it meanwhile
         return -96.0 if capturer is None else capturer.level_dbfs
+
+    @property
+    def drift_ppm(self) -> float | None:
+        """The loudspeaker's clock against the microphone's in ppm; ``None`` while it is not known."""
+        return self._drift.ppm
 
     def set_microphone(self, wanted: bool) -> None:
         """Open or close the microphone."""
@@ -242,7 +249,7 @@ class Duplex:
 
     def _open_player(self) -> Player:
         if self._player is None:
-            self._player = Player(self._cards.open_playback(), self._playout, self._gain, self._post)
+            self._player = Player(self._cards.open_playback(), self._playout, self._drift, self._gain, self._post)
         return self._player
 
     def _push(self, item_id: str, pcm: bytes, at: float, number: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.audio.drift import Drift
 from appliance.audio.facts import AudioFact
 from appliance.audio.format import SESSION_RATE
 from appliance.audio.player import Player
@@ -48,7 +49,7 @@ class Stage:
         self.time = Time()
         self.pcm = Loudspeaker(self.time, rate, **pcm)
         self.facts: list[AudioFact] = []
-        self.player = Player(self.pcm, playout or knowing(0), gain, self.facts.append)
+        self.player = Player(self.pcm, playout or knowing(0), Drift(), gain, self.facts.append)
         self.script = Script(self.time)
         self.pushes = 0
 
