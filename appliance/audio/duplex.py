@@ -21,6 +21,7 @@ from appliance.audio.calibration.background import Background, OnDone
 from appliance.audio.capturer import Capturer
 from appliance.audio.cards import Cards
 from appliance.audio.cues import render
+from appliance.audio.drift import Drift
 from appliance.audio.ears import Ears
 from appliance.audio.endpoint import Endpointer
 from appliance.audio.facts import AudioFact, DeviceBack, DeviceLost, Flushed, TurnTail
@@ -70,6 +71,7 @@ class Duplex:
             hush=chain.hush,
         )
         self._playout = Playout()
+        self._drift = Drift()
         self._gain = gain
         self._capturer: Capturer | None = None
         self._player: Player | None = None
@@ -112,6 +114,11 @@ class Duplex:
         """The microphone's level."""
         capturer = self._capturer  # the thread may close it meanwhile
         return -96.0 if capturer is None else capturer.level_dbfs
+
+    @property
+    def drift_ppm(self) -> float | None:
+        """The loudspeaker's clock against the microphone's in ppm; ``None`` while it is not known."""
+        return self._drift.ppm
 
     def set_microphone(self, wanted: bool) -> None:
         """Open or close the microphone."""
@@ -273,7 +280,7 @@ class Duplex:
     def _open_player(self) -> Player:
         self._calibration.abort()
         if self._player is None:
-            self._player = Player(self._cards.open_playback(), self._playout, self._gain, self._post)
+            self._player = Player(self._cards.open_playback(), self._playout, self._drift, self._gain, self._post)
         return self._player
 
     def _push(self, item_id: str, pcm: bytes, at: float, number: int) -> None:

@@ -10,12 +10,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from appliance.audio.drift import Drift
 from appliance.audio.facts import AudioFact, Drained, Flushed, ReplyStarted
-from appliance.audio.format import DETECTOR_RATE, Samples, mixed
+from appliance.audio.format import Samples, mixed
 from appliance.audio.loudness import Loudness
 from appliance.audio.playout import Playout
 from appliance.audio.queues import PlaybackQueue
-from appliance.audio.resample import Resampler
+from appliance.audio.reference import Reference
 from appliance.audio.speaker import FADE_MS, PlaybackPcm, Speaker
 from appliance.errors import DeviceError
 
@@ -33,8 +34,11 @@ LINGER_S = 3.0  # an idle loudspeaker is closed after
 class Player:
     """An open loudspeaker. Times are monotonic seconds, given by the caller."""
 
-    def __init__(self, pcm: PlaybackPcm, playout: Playout, gain: float, post: Callable[[AudioFact], None]) -> None:
+    def __init__(
+        self, pcm: PlaybackPcm, playout: Playout, drift: Drift, gain: float, post: Callable[[AudioFact], None]
+    ) -> None:
         self.speaker = Speaker(pcm)
+        self.reference = Reference(self.speaker, drift)
         self.queue = PlaybackQueue(pcm.rate)
         self.playout = playout
         self.loudness = Loudness(pcm.rate, gain)
@@ -54,8 +58,6 @@ class Player:
         self._full = min(int(FILL_S * pcm.rate), pcm.buffer_frames - len(self._tail))
         self._refill = min(int(REFILL_S * pcm.rate), self._full // 2)
         self._progress: tuple[int, float] | None = None  # position, and when it was seen to move
-        self._far = Resampler(pcm.rate, DETECTOR_RATE)
-        self._far_at: int | None = None
 
     # --- commands ---
 
@@ -275,23 +277,8 @@ class Player:
     # --- the far end ---
 
     def far(self, at: float, now: float) -> Samples | None:
-        """Return the 10 ms at 16 kHz that sounded from ``at`` on; ``None`` when nothing did.
-
-        The position advances by exactly 10 ms a call and is corrected only when it is 3 ms off, so that the
-        echo canceller sees a steady delay.
-        """
-        if not self.speaker.running:
-            self._far_at = None
-            return None
-        rate = self.speaker.rate
-        wanted = self.speaker.position() - round((now - at) * rate)
-        if self._far_at is None or abs(wanted - self._far_at) > 3 * rate // 1000:
-            self._far_at = wanted
-            self._far.reset()
-        block = self.speaker.sounding(self._far_at, rate // 100)
-        self._far_at += rate // 100
-        out = self._far.process(block)
-        return np.concatenate((np.zeros(160 - len(out), np.int16), out)) if len(out) < 160 else out[:160]
+        """Return the 10 ms at 16 kHz that sounded from ``at`` on; ``None`` when nothing has for a second."""
+        return self.reference.block(at, now)
 
     def close(self) -> None:
         """Give the device back."""

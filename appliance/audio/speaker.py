@@ -43,6 +43,8 @@ class Speaker:
         self.rate = pcm.rate
         self.running = False
         self.underruns = 0
+        self.starts = 0
+        self.began = 0  # position of the first frame since the last start
         self.written = 0  # frames since opening
         self._sounded = 0  # frames known to have sounded when the ring was last empty
         self._memory: deque[tuple[int, Samples]] = deque()  # (position, samples), at least what has not sounded
@@ -91,7 +93,9 @@ class Speaker:
             if self.running:
                 self._ran_empty()
             taken = self.pcm.write(data) or 0
-        self.running = self.running or taken > 0
+        if taken and not self.running:
+            self.running, self.began = True, self.written
+            self.starts += 1
         return taken
 
     def _span(self, start: int, stop: int, item: str) -> None:
@@ -177,7 +181,9 @@ class Speaker:
     def sounding(self, start: int, frames: int) -> Samples:
         """Return what was written for the positions from ``start`` on; silence where nothing was."""
         out = np.zeros(frames, np.int16)
-        for at, samples in self._memory:
+        for at, samples in reversed(self._memory):  # what sounds was written lately
+            if at + len(samples) <= start:
+                break
             first, last = max(start, at), min(start + frames, at + len(samples))
             if first < last:
                 out[first - start : last - start] = samples[first - at : last - at]

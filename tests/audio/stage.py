@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.audio.bargein import BargeIn
+from appliance.audio.drift import Drift
 from appliance.audio.ears import Ears
 from appliance.audio.endpoint import Endpointer
 from appliance.audio.facts import AudioFact
@@ -67,7 +68,7 @@ class Stage:
         self.time = Time()
         self.pcm = Loudspeaker(self.time, rate, **pcm)
         self.facts: list[AudioFact] = []
-        self.player = Player(self.pcm, playout or knowing(0), gain, self.facts.append)
+        self.player = Player(self.pcm, playout or knowing(0), Drift(), gain, self.facts.append)
         self.script = Script(self.time)
         self.pushes = 0
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from appliance.audio.capturer import Capturer
+from appliance.audio.drift import Drift
 from appliance.audio.facts import AudioFact, Captured, Drained
 from appliance.audio.gate import Gate
 from appliance.audio.player import Player
@@ -104,7 +105,7 @@ def test_a_player_speaks_into_the_file(tmp_path: Path) -> None:
     path, time, facts = tmp_path / "reply.wav", Time(), list[AudioFact]()
     sounded: list[Samples] = []
     for k in range(2):
-        player = Player(WavPlayback(path, time, sounded), knowing(0), 1.0, facts.append)
+        player = Player(WavPlayback(path, time, sounded), knowing(0), Drift(), 1.0, facts.append)
         said = loud(700, k)
         player.push("a", said.tobytes(), time.now, 1)
         player.end_item("a")

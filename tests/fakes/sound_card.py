@@ -41,6 +41,7 @@ class Loudspeaker:
         sample_format: ALSA's name.
         buffer_frames: the ring.
         step: the position is known in steps of so many frames, as with a USB card.
+        speed: of its clock: 1.0002 is a crystal 200 ppm fast.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class Loudspeaker:
         sample_format: str = "S16_LE",
         buffer_frames: int = 11_520,
         step: int = 1,
+        speed: float = 1.0,
     ) -> None:
         self.rate, self.channels, self.format, self.buffer_frames = rate, channels, sample_format, buffer_frames
-        self._time, self._zero, self._step = time, time(), step
+        self._time, self.zero, self._step, self.speed = time, time(), step, speed
         self._ring_from = 0  # card frame at which the present run began
         self._ring: list[Samples] = []
         self._frames = 0
@@ -67,7 +69,7 @@ class Loudspeaker:
     def _now(self) -> int:
         if self.frozen:
             return self._frozen_at
-        return int((self._time() - self._zero) * self.rate + 1e-6)
+        return int((self._time() - self.zero) * self.rate * self.speed + 1e-6)
 
     def freeze(self) -> None:
         """Stop the card's clock."""
@@ -149,7 +151,10 @@ class Loudspeaker:
 
 
 class Microphone:
-    """A capture PCM that hears ``sound`` (int16, a column a channel) from its first reading on, then silence."""
+    """A capture PCM that hears ``sound`` (int16, a column a channel) from its first reading on, then silence.
+
+    ``step`` and ``speed`` are as with :class:`Loudspeaker`.
+    """
 
     def __init__(
         self,
@@ -160,11 +165,14 @@ class Microphone:
         sample_format: str = "S16_LE",
         period: int | None = None,
         buffer_frames: int = 11_520,
+        step: int = 1,
+        speed: float = 1.0,
     ) -> None:
         self._sound = sound.reshape(len(sound), -1)
         self.rate, self.channels, self.format = rate, self._sound.shape[1], sample_format
         self.frame_bytes = BYTES_PER_FRAME[sample_format] * self.channels
         self._time, self._period, self._buffer = time, period or rate // 100, buffer_frames
+        self._step, self.speed = step, speed
         self._begun_at: float | None = None
         self._base = self._taken = 0
         self.overruns = self.reads = 0
@@ -193,7 +201,8 @@ class Microphone:
     def waiting(self) -> int:
         if self._begun_at is None or self.frozen:
             return 0
-        return max(0, int((self._time() - self._begun_at) * self.rate + 1e-6) - self._taken)
+        passed = int((self._time() - self._begun_at) * self.rate * self.speed + 1e-6)
+        return max(0, passed // self._step * self._step - self._taken)
 
     def close(self) -> None:
         self.closed = True

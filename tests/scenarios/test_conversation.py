@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soxr
 
-from tests.fakes.card.vcard import Stream
+from tests.fakes.card import Stream
 from tests.fakes.realtime_server import Script
 from tests.scenarios.conftest import MakeHome
 from tests.scenarios.home import best_lag, correlation, spans_of_sound, tone

@@ -5,12 +5,15 @@ Responsible for: offsets and record types. Not for: their meaning (``vcard``).
 
 from __future__ import annotations
 
+import enum
+from dataclasses import dataclass
+
 import numpy as np
 
 MAGIC = 0x56434432
 LOG_AT, LOG_LENGTH = 4096, 1024
 RESPONSE_AT = LOG_AT + 16 * LOG_LENGTH
-RESPONSE_TAPS = 4096
+RESPONSE_TAPS = 16384
 AUDIO_AT = RESPONSE_AT + 4 * RESPONSE_TAPS
 LANES = 8  # the plugin reads the response in groups of this many taps
 
@@ -35,6 +38,33 @@ HEADER = np.dtype(
         ("playback_xruns", "<u8"),
         ("taps", "<u4"),
         ("events", "<u4"),
+        ("mic_speed", "<f8"),
+        ("deaf", "<u8"),
     ]
 )
 EVENT = np.dtype([("frame", "<i8"), ("stream", "<u4"), ("kind", "<u4")])
+
+
+class Stream(enum.IntEnum):
+    """A direction of the card, numbered as ALSA does."""
+
+    PLAYBACK = 0
+    CAPTURE = 1
+
+
+class Kind(enum.IntEnum):
+    """What happened to a stream: opened and closed by a process, started and stopped moving frames."""
+
+    OPENED = 0
+    CLOSED = 1
+    STARTED = 2
+    STOPPED = 3
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of the card's log, written by the plugin inside the process that caused it."""
+
+    frame: int
+    stream: Stream
+    kind: Kind

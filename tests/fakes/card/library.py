@@ -40,7 +40,7 @@ def _compile(source: Path, target: Path) -> None:
     if shutil.which(COMMAND[0]) is None:
         raise CardBuildError("no gcc to build the virtual sound card; apt-get install gcc libasound2-dev")
     run = subprocess.run(
-        [*COMMAND, "-o", target, source, "-lasound"],
+        [*COMMAND, "-o", target, source, "-lasound", "-lm"],
         capture_output=True,
         text=True,
         check=False,

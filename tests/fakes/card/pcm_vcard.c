@@ -1,16 +1,18 @@
 /*
  * vcard: a virtual duplex sound card as an ALSA ioplug. No daemon, no kernel module, no root.
  *
- * One sparse file is one card. Every sample is indexed by its absolute card frame:
- *     frame = (CLOCK_MONOTONIC - t0) * rate * speed
- *     [header 4 KiB][event log 16 KiB][room response 16 KiB][mic: int16 x channels][speaker: int16 x channels]
- * capture(f) = mic[f] + echo_gain * sum_k response[k] * speaker[f - echo_delay - k]    (mixed when the frame is read)
+ * One sparse file is one card. Every sample is indexed by its absolute card frame, each direction's by its own clock:
+ *     frame = (CLOCK_MONOTONIC - t0) * rate * speed        (playback; capture: the same * mic_speed)
+ *     [header 4 KiB][event log 16 KiB][room response 64 KiB][mic: int16 x channels][speaker: int16 x channels]
+ * capture(f) = mic[f] + echo_gain * sum_k response[k] * heard(f - echo_delay - k)      (mixed when the frame is read)
+ * heard(f) = speaker[f], with two clocks what sounded at the playback time f / mic_speed, by a windowed sinc.
  * playback:    a frame lies in speaker[] at the moment when it sounds; drop() erases what has not sounded yet.
- * Faults are header fields which a test pokes while streams run: gone, freeze, xrun_seq, busy.
+ * Faults are header fields which a test pokes while streams run: gone, freeze, xrun_seq, busy, deaf.
  */
 #define _GNU_SOURCE
 #include <alsa/asoundlib.h>
 #include <alsa/pcm_external.h>
+#include <math.h>
 #include <stdint.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -22,16 +24,19 @@
 #define LOG_AT 4096
 #define LOG_LENGTH 1024
 #define RESPONSE_AT (LOG_AT + 16 * LOG_LENGTH)
-#define RESPONSE_TAPS 4096
+#define RESPONSE_TAPS 16384
 #define AUDIO_AT (RESPONSE_AT + 4 * RESPONSE_TAPS)
 #define LANES 8 /* the dot product's partial sums: independent, so the compiler may use vector registers */
+
+#define SINC_HALF 16 /* taps on either side of an instant between two frames */
+#define SINC_PHASES 128 /* instants in the table; between two of them it is blended */
 
 #define FROZEN_POLL_NS 20000000LL
 #define NEVER 0 /* disarms the timer */
 #define AT_ONCE 1
 #define FAULT_POLL_NS 100000000LL /* a waiting reader or writer notices a fault this late at most */
 
-struct header { /* keep in step with HEADER in vcard.py */
+struct header { /* keep in step with HEADER in layout.py */
     uint32_t magic, rate, mic_channels, speaker_channels;
     uint64_t frames;
     int64_t t0_ns;
@@ -45,15 +50,17 @@ struct header { /* keep in step with HEADER in vcard.py */
     int64_t capture_start, playback_start;
     uint64_t capture_xruns, playback_xruns;
     uint32_t taps, events;
+    double mic_speed;
+    uint64_t deaf;
 };
-_Static_assert(sizeof(struct header) == 120, "vcard.py reads this layout");
+_Static_assert(sizeof(struct header) == 136, "layout.py reads this layout");
 
 enum event_kind { OPENED, CLOSED, STARTED, STOPPED };
 struct event {
     int64_t frame;
     uint32_t stream, kind;
 };
-_Static_assert(sizeof(struct event) == 16, "vcard.py reads this layout");
+_Static_assert(sizeof(struct event) == 16, "layout.py reads this layout");
 
 struct stream {
     snd_pcm_ioplug_t io;
@@ -71,6 +78,9 @@ struct stream {
     uint32_t xrun_seq;
     int16_t *stage; /* playback written before the start: its frames have no time yet */
     uint64_t staged;
+    float *heard; /* of the loudspeaker on the microphone's clock: a response looks back on it at every read */
+    int64_t heard_from;
+    uint64_t heard_count;
 };
 
 /* ---- time and position ---- */
@@ -82,21 +92,26 @@ static int64_t monotonic_ns(void)
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
+static int is_capture(const struct stream *s)
+{
+    return s->io.stream == SND_PCM_STREAM_CAPTURE;
+}
+
+static double own_speed(const struct stream *s)
+{
+    return is_capture(s) ? s->h->mic_speed : 1;
+}
+
 static int64_t frame_now(const struct stream *s)
 {
     if (s->h->freeze)
-        return s->h->freeze_frame;
-    return (int64_t)((monotonic_ns() - s->h->t0_ns) * 1e-9 * s->h->rate * s->h->speed);
+        return (int64_t)(s->h->freeze_frame * own_speed(s));
+    return (int64_t)((monotonic_ns() - s->h->t0_ns) * 1e-9 * s->h->rate * s->h->speed * own_speed(s));
 }
 
 static int64_t ns_of_frame(const struct stream *s, int64_t frame)
 {
-    return s->h->t0_ns + (int64_t)(frame / (s->h->rate * s->h->speed) * 1e9) + 1;
-}
-
-static int is_capture(const struct stream *s)
-{
-    return s->io.stream == SND_PCM_STREAM_CAPTURE;
+    return s->h->t0_ns + (int64_t)(frame / (s->h->rate * s->h->speed * own_speed(s)) * 1e9) + 1;
 }
 
 static int is_draining(const struct stream *s)
@@ -215,6 +230,51 @@ static float speaker_at(const struct stream *s, int64_t frame)
     return inside(s, frame, 1) ? s->speaker[frame * s->h->speaker_channels] : 0;
 }
 
+static float sinc_table[SINC_PHASES + 1][2 * SINC_HALF];
+
+static void fill_sinc_table(void)
+{
+    for (int phase = 0; phase <= SINC_PHASES; phase++)
+        for (int tap = 0; tap < 2 * SINC_HALF; tap++) {
+            double x = M_PI * (tap - SINC_HALF + 1 - (double)phase / SINC_PHASES);
+            double window = cos(x / (2 * SINC_HALF)) * cos(x / (2 * SINC_HALF));
+            sinc_table[phase][tap] = (float)(x == 0 ? 1 : sin(x) / x * window);
+        }
+}
+
+static float speaker_between(const struct stream *s, double frame)
+{
+    int64_t first = (int64_t)floor(frame);
+    double phase = (frame - (double)first) * SINC_PHASES;
+    const float *a = sinc_table[(int)phase], *b = sinc_table[(int)phase + 1];
+    float blend = (float)(phase - floor(phase)), total = 0;
+    for (int tap = 0; tap < 2 * SINC_HALF; tap++)
+        total += (a[tap] + blend * (b[tap] - a[tap])) * speaker_at(s, first + tap - SINC_HALF + 1);
+    return total;
+}
+
+static float speaker_on_mic_clock(const struct stream *s, int64_t frame)
+{
+    return s->h->mic_speed == 1 ? speaker_at(s, frame) : speaker_between(s, frame / s->h->mic_speed);
+}
+
+/* What sounded at `count` frames of the microphone's clock. What was asked for before is kept: it is past. */
+static const float *hear(struct stream *s, int64_t first, uint64_t count)
+{
+    int64_t kept = s->heard_from + (int64_t)s->heard_count - first;
+    if (first < s->heard_from || kept < 0)
+        kept = 0;
+    if (kept > (int64_t)count)
+        kept = (int64_t)count;
+    if (kept)
+        memmove(s->heard, s->heard + (first - s->heard_from), kept * sizeof *s->heard);
+    for (int64_t i = kept; i < (int64_t)count; i++)
+        s->heard[i] = speaker_on_mic_clock(s, first + i);
+    s->heard_from = first;
+    s->heard_count = count;
+    return s->heard;
+}
+
 static float dot(const float *a, const float *b, unsigned length)
 {
     float sums[LANES] = {0}, total = 0;
@@ -233,28 +293,21 @@ static unsigned padded_taps(const struct stream *s)
 }
 
 /* vcard.py stores the response time-reversed and front-padded with zeros, so one dot product is one output frame. */
-static int reverberate(struct stream *s, int64_t first, uint64_t count, float *echo)
-{
-    unsigned taps = padded_taps(s);
-    float *heard = malloc((taps + count) * sizeof *heard);
-    if (!heard)
-        return -ENOMEM;
-    for (uint64_t i = 0; i < taps + count - 1; i++)
-        heard[i] = speaker_at(s, first - (int64_t)taps + 1 + (int64_t)i);
-    for (uint64_t i = 0; i < count; i++)
-        echo[i] = s->h->echo_gain * dot(s->response, heard + i, taps);
-    free(heard);
-    return 0;
-}
-
-static int echo_of(struct stream *s, int64_t frame, uint64_t count, float *echo)
+static void echo_of(struct stream *s, int64_t frame, uint64_t count, float *echo)
 {
     int64_t first = frame - s->h->echo_delay;
-    if (s->h->echo_gain != 0 && s->h->taps)
-        return reverberate(s, first, count, echo);
-    for (uint64_t i = 0; i < count; i++)
-        echo[i] = s->h->echo_gain != 0 ? s->h->echo_gain * speaker_at(s, first + (int64_t)i) : 0;
-    return 0;
+    unsigned taps = padded_taps(s);
+    if (s->h->echo_gain == 0) {
+        memset(echo, 0, count * sizeof *echo);
+    } else if (taps) {
+        const float *heard = hear(s, first - (int64_t)taps + 1, taps + count - 1);
+        for (uint64_t i = 0; i < count; i++)
+            echo[i] = s->h->echo_gain * dot(s->response, heard + i, taps);
+    } else {
+        const float *heard = hear(s, first, count);
+        for (uint64_t i = 0; i < count; i++)
+            echo[i] = s->h->echo_gain * heard[i];
+    }
 }
 
 static int16_t clip(float sample)
@@ -265,11 +318,14 @@ static int16_t clip(float sample)
 static int record(struct stream *s, int64_t frame, int16_t *out, uint64_t count)
 {
     unsigned channels = s->h->mic_channels;
-    float *echo = malloc(count * sizeof *echo);
-    if (!echo || echo_of(s, frame, count, echo) < 0) {
-        free(echo);
-        return -ENOMEM;
+    if (s->h->deaf) {
+        memset(out, 0, count * channels * sizeof *out);
+        return 0;
     }
+    float *echo = malloc(count * sizeof *echo);
+    if (!echo)
+        return -ENOMEM;
+    echo_of(s, frame, count, echo);
     for (uint64_t i = 0; i < count; i++)
         for (unsigned c = 0; c < channels; c++) {
             int64_t at = frame + (int64_t)i;
@@ -323,8 +379,11 @@ static int on_prepare(snd_pcm_ioplug_t *io)
     s->appl = s->staged = 0;
     free(s->stage);
     s->stage = calloc(io->buffer_size, 2 * io->channels);
+    free(s->heard);
+    s->heard = calloc(RESPONSE_TAPS + io->buffer_size, sizeof *s->heard);
+    s->heard_count = 0;
     arm(s);
-    return s->stage ? 0 : -ENOMEM;
+    return s->stage && s->heard ? 0 : -ENOMEM;
 }
 
 static int on_start(snd_pcm_ioplug_t *io)
@@ -422,6 +481,7 @@ static void release(struct stream *s)
     if (s->file_fd >= 0)
         close(s->file_fd);
     free(s->stage);
+    free(s->heard);
     free(s);
 }
 
@@ -457,6 +517,7 @@ static int map_card(struct stream *s, const char *path)
     s->response = (const float *)(base + RESPONSE_AT);
     s->mic = (int16_t *)(base + AUDIO_AT);
     s->speaker = s->mic + s->h->frames * s->h->mic_channels;
+    fill_sinc_table();
     return s->h->magic != MAGIC ? -EINVAL : s->h->gone ? -ENODEV : 0;
 }
 

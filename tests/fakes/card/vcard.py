@@ -4,15 +4,14 @@ Responsible for: the card's file and the ALSA configuration that names it. Not f
 (``layout``), compiling the plugin (``library``) or choosing the card a test process opens (``session``).
 
 All times are card frames since the card was made: ``frame = (CLOCK_MONOTONIC - t0) * rate * speed``.
-Microphone and loudspeaker share that clock, so a frame number says when something sounded, whoever played it.
+Microphone and loudspeaker share that clock, so a frame number says when something sounded, whoever played it. With
+a ``mic_speed`` other than 1, whatever is said, heard or told of the microphone is in its own: ``frame * mic_speed``.
 """
 
 from __future__ import annotations
 
-import enum
 import mmap
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,9 @@ from tests.fakes.card.layout import (
     MAGIC,
     RESPONSE_AT,
     RESPONSE_TAPS,
+    Event,
+    Kind,
+    Stream,
 )
 from tests.fakes.card.library import build
 
@@ -56,31 +58,6 @@ pcm.!default {{ type plug slave.pcm {{ type vcard file "{card}" }} }}
 """
 
 
-class Stream(enum.IntEnum):
-    """A direction of the card, numbered as ALSA does."""
-
-    PLAYBACK = 0
-    CAPTURE = 1
-
-
-class Kind(enum.IntEnum):
-    """What happened to a stream: opened and closed by a process, started and stopped moving frames."""
-
-    OPENED = 0
-    CLOSED = 1
-    STARTED = 2
-    STOPPED = 3
-
-
-@dataclass(frozen=True)
-class Event:
-    """One entry of the card's log, written by the plugin inside the process that caused it."""
-
-    frame: int
-    stream: Stream
-    kind: Kind
-
-
 class VirtualCard:
     """A duplex S16 sound card with a room around it; every process that opens it hears the same room.
 
@@ -91,6 +68,7 @@ class VirtualCard:
         speaker_channels: channels of the playback stream; the echo takes the first.
         seconds: how long the card can run; later frames are silent and what is played then is not kept.
         speed: card seconds per real second: 1.001 is a crystal 1000 ppm fast.
+        mic_speed: the microphone's clock against the loudspeaker's, as of two cards with a crystal each.
         echo_delay: frames from loudspeaker to microphone.
         echo_gain: 0 is no echo.
         library: the compiled plugin; default: built when needed.
@@ -105,6 +83,7 @@ class VirtualCard:
         speaker_channels: int = 1,
         seconds: float = 120,
         speed: float = 1.0,
+        mic_speed: float = 1.0,
         echo_delay: int = 0,
         echo_gain: float = 0.0,
         library: Path | None = None,
@@ -117,7 +96,7 @@ class VirtualCard:
         frames = int(rate * seconds)
         self._map(frames, mic_channels, speaker_channels)
         h = self._header
-        h["rate"], h["frames"], h["speed"] = rate, frames, speed
+        h["rate"], h["frames"], h["speed"], h["mic_speed"] = rate, frames, speed, mic_speed
         h["mic_channels"], h["speaker_channels"] = mic_channels, speaker_channels
         h["echo_delay"], h["echo_gain"] = echo_delay, echo_gain
         h["capture_start"] = h["playback_start"] = -1
@@ -162,6 +141,10 @@ class VirtualCard:
         elapsed_ns = time.monotonic_ns() - int(self._header["t0_ns"])
         return int(elapsed_ns * 1e-9 * self.rate * float(self._header["speed"]))
 
+    def mic_now(self) -> int:
+        """The frame that the microphone takes now, by its own clock."""
+        return int(self.now() * float(self._header["mic_speed"]))
+
     def frame_at(self, monotonic_s: float) -> float:
         """The frame that passed at a time of ``time.monotonic()``, on a card that was never frozen."""
         elapsed_s = monotonic_s - int(self._header["t0_ns"]) * 1e-9
@@ -178,7 +161,7 @@ class VirtualCard:
         Raises:
             ValueError: it does not fit before the end of the card, or has the wrong number of channels.
         """
-        start = self.now() + int(LEAD_S * self.rate) if at is None else at
+        start = self.mic_now() + int(LEAD_S * self.rate) if at is None else at
         said = np.asarray(samples, np.int16)
         said = said.reshape(len(said), -1)
         if start < 0 or start + len(said) > len(self._mic):
@@ -198,12 +181,12 @@ class VirtualCard:
         return self._speaker[start:stop].copy()
 
     def set_echo(self, *, delay: int, gain: float, response: npt.ArrayLike | None = None) -> None:
-        """Changes the path from loudspeaker to microphone, for frames not yet read.
+        """Changes the path from loudspeaker to microphone, for frames not yet read; frames are the microphone's.
 
         ``mic += gain * convolve(speaker, response)`` ``delay`` frames later; no response is a single tap.
 
         Raises:
-            ValueError: the response is empty or longer than 4096 taps.
+            ValueError: the response is empty or longer than 16384 taps.
         """
         taps = np.zeros(0, np.float32) if response is None else np.asarray(response, np.float32)
         if response is not None and not 1 <= len(taps) <= RESPONSE_TAPS:
@@ -241,6 +224,10 @@ class VirtualCard:
     def xrun(self) -> None:
         """Every running stream has one overrun or underrun when it next looks at the card."""
         self._header["xrun_seq"] += 1
+
+    def deafen(self, deaf: bool) -> None:
+        """While deaf, the microphone delivers zeros, whatever sounds, as a dead or muted capsule does."""
+        self._header["deaf"] = deaf
 
     def set_busy(self, busy: bool) -> None:
         """While busy, new openings fail with EBUSY, as if another program held the card."""
