@@ -56,6 +56,7 @@ class Tuning:
     decide_drop_db: float = 8.0  # echo falls by the duck's depth; what falls by more than this was echo
     decide_count: int = 3
     decide_window: int = 4
+    begin: int = 8  # blocks after the loudspeaker began: its first milliseconds may have sounded before they were known
     settle: int = 4  # blocks after the duck which still hold the full echo
     patience: int = 60  # blocks until a suspicion that was not confirmed is cleared
     pause: int = 60  # blocks after clearing in which nothing is suspected: the loudspeaker comes back
@@ -80,7 +81,7 @@ class BargeIn:
         self._voiced: deque[bool] = deque(maxlen=tuning.decide_window)
         self._levels: deque[float] = deque(maxlen=tuning.suspect_window)  # before the duck
         self._suspected: int | None = None  # blocks since the suspicion
-        self._paused = 0
+        self._paused = tuning.begin
         self._hint_at: float | None = None
         self.sure = False
 

@@ -28,6 +28,7 @@ from appliance.audio.facts import AudioFact, DeviceBack, DeviceLost, Flushed, Tu
 from appliance.audio.format import Samples
 from appliance.audio.gate import Gate
 from appliance.audio.listener import Listener
+from appliance.audio.loop import reference_ms
 from appliance.audio.player import Player
 from appliance.audio.playout import Playout
 from appliance.audio.processing import Detector, Processor
@@ -46,6 +47,7 @@ class Chain:
     microphones: tuple[int, ...]
     end_of_turn_ms: int
     reference: int | None = None  # the capture channel that gives the loudspeaker's signal back
+    reference_ms: float = reference_ms(None, 0.0)  # how much later than ALSA's position the far end is read
     hush: bool = False  # the server listens for voices all the time
 
 
@@ -281,6 +283,7 @@ class Duplex:
         self._calibration.abort()
         if self._player is None:
             self._player = Player(self._cards.open_playback(), self._playout, self._drift, self._gain, self._post)
+            self._player.reference.delay_ms = self._chain.reference_ms
         return self._player
 
     def _push(self, item_id: str, pcm: bytes, at: float, number: int) -> None:

@@ -76,6 +76,7 @@ class Ears:
         self._linear, self._unexplained = LinearCanceller(), Unexplained()
         self._hop = np.zeros((2, HOP), np.float32)  # near and far of the hop that is being collected
         self._collected = 0
+        self._sounding = False
         self._unexplained_db = LEAST_DB
 
     def block(self, near: Samples, far: Samples | None) -> tuple[Samples, Evidence]:
@@ -86,6 +87,9 @@ class Ears:
         Raises:
             ProcessorError: the echo canceller failed.
         """
+        if far is not None and not self._sounding:
+            self._resume()
+        self._sounding = far is not None
         clean = near if far is None else self.processor(near, far)
         if far is not None and self.processor.cancels:
             self._collect(near, far)
@@ -104,6 +108,12 @@ class Ears:
             misled=far is not None and self._linear.misled,
             far_active=self._far_silent < FAR_HANG,
         )
+
+    def _resume(self) -> None:
+        """The loudspeaker sounds again: what is left of the time before is no evidence."""
+        self._linear.resume()
+        self._unexplained.resume()
+        self._collected, self._unexplained_db = 0, LEAST_DB
 
     def _collect(self, near: Samples, far: Samples) -> None:
         at = self._collected

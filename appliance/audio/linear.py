@@ -43,6 +43,13 @@ class LinearCanceller:
         self._turn = 0
         self._lost = 0
 
+    def resume(self) -> None:
+        """Go on after a pause in which nothing sounded: the room is silent, the path is still known."""
+        self._far[:] = 0
+        self._far_power[:] = 0
+        self._window[:] = 0
+        self.misled = False
+
     def __call__(self, near: Sound, far: Sound) -> tuple[Sound, Sound]:
         """Take ``HOP`` samples each; returns the residue and the echo as the filter understands it."""
         self._hear_far(far)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-LEAD_MS = 10.0  # AEC3 loses its way for good when the echo comes before its reference: it is given the reference early
+LEAD_MS = 4.0  # AEC3 loses its way for good when the echo comes before its reference: it is given the reference early
 REACH_MS = 450.0  # how far back the loudspeaker's memory goes: a ring (240 ms) and half a second, less what is in use
 LOUDEST_DBFS = -6.0  # an echo above leaves no room for a voice on top of it
 CLIPPED_SAMPLES = 10  # a click has a few

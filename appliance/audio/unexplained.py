@@ -46,6 +46,11 @@ class Unexplained:
         self._leak_db = np.full(count, FIRST_LEAK_DB, np.float32)
         self._learned = 0  # hops
 
+    def resume(self) -> None:
+        """Go on after a pause in which nothing sounded."""
+        self._frames[:] = 0
+        self._echo[:] = 0
+
     def __call__(self, residue: Sound, understood: Sound) -> float:
         """Take ``HOP`` samples of each; returns dB: about -2 of echo alone, above 2 when somebody talks."""
         self._frames[:, :-HOP] = self._frames[:, HOP:]

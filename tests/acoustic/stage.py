@@ -136,7 +136,9 @@ class Stage:
         self._scene = scene
         air = Air(scene.room, scene.near, scene.moved_at_s, scene.jump)
         self._meter = Meter(air)
-        loudspeaker = Loudspeaker(self.time, RATE, buffer_frames=RATE * 24 // 100, speed=1 + scene.room.drift_ppm * 1e-6)
+        loudspeaker = Loudspeaker(
+            self.time, RATE, buffer_frames=RATE * 24 // 100, speed=1 + scene.room.drift_ppm * 1e-6
+        )
         pcm = RoomMicrophones(self.time, air, loudspeaker, mics, scene.room.drift_ppm)
         chain = Chain(self._meter, DETECTORS[detector](), microphones or tuple(range(mics)), END_OF_TURN_MS)
         self._duplex = Duplex(RoomCards(loudspeaker, pcm), chain, 1.0, self.time, self._told)
