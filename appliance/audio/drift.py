@@ -13,7 +13,7 @@ from math import sqrt
 
 READINGS = 24  # to an average: half a second, for the thread takes one a turn
 PRIOR_PPM = 150.0  # of a pair of crystals never heard of
-REPORTED_PPM = 10.0  # a rate not known better than this is not told
+REPORTED_PPM = 20.0  # a rate not known better than this is not told
 WANDER_PPM = 0.1  # of the rate, in one second
 SLIP_S = 10e-6  # of the offset, in one second
 FIRST_S = 0.5e-3  # what one reading alone is good for
@@ -40,7 +40,7 @@ class Drift:
 
     @property
     def ppm(self) -> float | None:
-        """The loudspeaker's clock against the microphone's in ppm, ``None`` while it is not known to 10 ppm."""
+        """The loudspeaker's clock against the microphone's in ppm, ``None`` while it is not known to 20 ppm."""
         return self.rate * 1e6 if self.rate_sd < REPORTED_PPM * 1e-6 else None
 
     def begin(self) -> None:

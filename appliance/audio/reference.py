@@ -44,8 +44,8 @@ class Reference:
 
     ``delay_ms`` is the calibrated round trip: what the microphone hears now sounded so long ago.
 
-    A block costs 20 us at a 48 kHz card and 31 us with a drift to follow, of which the rate conversion is 15 (43 and
-    59 at 44.1 kHz: 34): medians of 6000 blocks in turns of two from a loudspeaker in virtual time, on a shared x86-64.
+    A block costs 21 us at a 48 kHz card and 32 us with a drift to follow, of which the rate conversion is 15 (43 and
+    57 at 44.1 kHz: 34): medians of 6000 blocks in turns of two from a loudspeaker in virtual time, on a shared x86-64.
     A tone read at 200 ppm is 78 dB above what the reading adds at 300 Hz, 61 at 3 kHz, 53 at 7 kHz.
     """
 
