@@ -51,7 +51,10 @@ class Tuning:
     suspect_db: float = 0.5  # unexplained
     suspect_count: int = 1
     suspect_window: int = 1
+    shout_voice: float = 0.5
+    shout_db: float = 2.0
     decide_voice: float = 0.3
+    decide_db: float = 0.0  # unexplained
     decide_left_db: float = -15.0
     decide_drop_db: float = 8.0  # echo falls by the duck's depth; what falls by more than this was echo
     decide_count: int = 3
@@ -59,6 +62,8 @@ class Tuning:
     begin: int = 8  # blocks after the loudspeaker began: its first milliseconds may have sounded before they were known
     settle: int = 4  # blocks after the duck which still hold the full echo
     patience: int = 60  # blocks until a suspicion that was not confirmed is cleared
+    wary: int = 1000  # blocks after clearing in which a decision takes twice as many
+    wary_at_first: int = 300  # likewise while the filters hear this room for the first time
     pause: int = 60  # blocks after clearing in which nothing is suspected: the loudspeaker comes back
     least_left_db: float = -28.0  # while the far end sounds, less left of the microphone is all echo
     above_floor_db: float = 8.0
@@ -72,13 +77,14 @@ class BargeIn:
 
     def __init__(self, tuning: Tuning | None = None) -> None:
         self._tuning = tuning or Tuning()
+        self._wary = self._tuning.wary_at_first
         self.reset()
 
     def reset(self) -> None:
         """Forget what was heard: another reply, or none."""
         tuning = self._tuning
         self._hints: deque[bool] = deque(maxlen=tuning.suspect_window)
-        self._voiced: deque[bool] = deque(maxlen=tuning.decide_window)
+        self._voiced: deque[bool] = deque(maxlen=2 * tuning.decide_window)
         self._levels: deque[float] = deque(maxlen=tuning.suspect_window)  # before the duck
         self._suspected: int | None = None  # blocks since the suspicion
         self._paused = tuning.begin
@@ -90,19 +96,27 @@ class BargeIn:
         if self.sure:
             return None
         self._note(at, hint=self._hints_at_talker(evidence))
+        self._wary -= 1
         if self._suspected is None:
             self._levels.append(evidence.level_dbfs)
         if self._suspected is None:
             return self._suspect(at)
         self._suspected += 1
-        if self._suspected > self._tuning.settle:
-            self._voiced.append(self._speaks(evidence))
-        if sum(self._voiced) >= self._tuning.decide_count:
+        ducked = self._suspected > self._tuning.settle
+        self._voiced.append(self._speaks(evidence) if ducked else self._shouts(evidence))
+        if self._convinced():
             self.sure = True
             return Confirmed(self._onset(at))
         if self._suspected >= self._tuning.patience:
             return self._clear(at)
         return None
+
+    def _convinced(self) -> bool:
+        """Enough of the last blocks spoke; after a suspicion that was nothing, twice as many have to."""
+        tuning = self._tuning
+        window = tuning.decide_window if self._wary <= 0 else 2 * tuning.decide_window
+        needed = tuning.decide_count if self._wary <= 0 else 2 * tuning.decide_count
+        return sum(list(self._voiced)[-window:]) >= needed
 
     def _credible(self, evidence: Evidence) -> bool:
         tuning = self._tuning
@@ -116,12 +130,19 @@ class BargeIn:
         like_a_voice = evidence.voice >= (tuning.bare_voice if bare else tuning.suspect_voice)
         return like_a_voice and evidence.unexplained_db >= tuning.suspect_db and self._credible(evidence)
 
+    def _shouts(self, evidence: Evidence) -> bool:
+        """Over an echo that is still full: a talker so clear that the duck need not be waited for."""
+        tuning = self._tuning
+        clear = evidence.voice >= tuning.shout_voice and evidence.unexplained_db >= tuning.shout_db
+        return clear and self._speaks(evidence)
+
     def _speaks(self, evidence: Evidence) -> bool:
         """Over the ducked echo: what is left is most of what there is, and it is a voice."""
         tuning = self._tuning
         left = evidence.left_db >= tuning.decide_left_db
-        left = left and evidence.level_dbfs > max(self._levels) - tuning.decide_drop_db
-        return left and not evidence.misled and evidence.voice >= tuning.decide_voice and self._credible(evidence)
+        stayed = evidence.level_dbfs > max(self._levels) - tuning.decide_drop_db
+        unexplained = evidence.unexplained_db >= tuning.decide_db and not evidence.misled
+        return left and stayed and unexplained and evidence.voice >= tuning.decide_voice and self._credible(evidence)
 
     def _note(self, at: float, *, hint: bool) -> None:
         self._hints.append(hint)
@@ -146,4 +167,5 @@ class BargeIn:
     def _clear(self, at: float) -> Cleared:
         self._suspected, self._hint_at, self._paused = None, None, self._tuning.pause
         self._hints.clear()
+        self._wary = self._tuning.wary
         return Cleared(at)
