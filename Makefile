@@ -1,8 +1,9 @@
 # make demo   talk to the appliance on this machine, without hardware or any service elsewhere
 # make test   all tests · make check   what CI checks besides · make bench   the benchmarks
+# make bench-acoustic   does it hear you over its own voice, and never itself: an hour of replies in simulated rooms
 VENV := .venv/bin
 
-.PHONY: demo test test-slow check lint format docs bench bench-quick lock clean
+.PHONY: demo test test-slow check lint format docs bench bench-quick bench-acoustic lock clean
 
 demo:
 	@.ci/setup demo
@@ -43,6 +44,10 @@ bench:
 bench-quick:
 	@.ci/setup test
 	$(VENV)/python -m tests.bench --quick
+
+bench-acoustic:
+	@.ci/setup test
+	OPENBLAS_NUM_THREADS=1 $(VENV)/python -m tests.acoustic
 
 lock:
 	@.ci/setup test

@@ -123,7 +123,7 @@ class Capturer:
             back = self._back.process(np.ascontiguousarray(blocks[:, self._reference]))
             self._given_back = np.concatenate((self._given_back, back))
         end = at + (len(blocks) - self._up.lookahead) / self.pcm.rate
-        # What is left of the last turn of the thread, and the filters' lookahead, make the next block older than ``at``.
+        # The next block is older than ``at``: by what was left of the last turn, and by the filters' lookahead.
         at = end - self._down.lookahead / SESSION_RATE - len(self._listened) / DETECTOR_RATE
         while len(self._listened) >= BLOCK:
             near, self._listened = self._listened[:BLOCK], self._listened[BLOCK:]

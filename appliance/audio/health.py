@@ -27,7 +27,7 @@ ECHO_OVER_ROOM_DB = 15.0
 BAD_LOOKS = 2
 CLIPPING_BLOCKS = 100  # with clipped echo, of a look
 GHOST_BLOCKS = 150  # after a confirmed barge-in in which a person would have gone on
-TALK_BLOCKS = 15  # voiced ones among them, with which it was a person
+TALK_BLOCKS = 12  # voiced ones among them, with which it was a person
 GHOSTS, GHOSTS_WITHIN_S = 3, 300.0
 
 

@@ -18,7 +18,7 @@ from appliance.audio.format import Samples, level_dbfs
 from appliance.audio.health import CLIPPED, EchoHealth, MicrophoneHealth
 from appliance.audio.processing import ProcessorError, Untouched
 
-TALK = 0.5  # voiced, as far as telling a person from a ghost goes
+TALK = 0.35  # voiced, as far as telling a person from a ghost goes
 SURE = 0.7  # of a voice while nothing else sounds
 ABOVE_FLOOR_DB = 6.0  # a talker is this much louder than the room
 PRE_ROLL_S = 0.3  # before the onset: its first sound is softer than what gave it away

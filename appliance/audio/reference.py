@@ -73,7 +73,7 @@ class Reference:
         self._settled = settled
         self._recent.clear()
         self._drift.begin()
-        self._rate = _beyond(self._drift.rate, SURE * self._drift.rate_sd)
+        self._rate = self._learned()
 
     @property
     def drift_ppm(self) -> float | None:
@@ -121,8 +121,13 @@ class Reference:
         if self._drift.read(passed_s, ahead_s):
             behind_s = self._drift.ahead_s(passed_s) - self._ahead_s
             rate = _beyond(behind_s, max(CLOSE_S, SURE * self._drift.offset_sd_s)) / RETURN_S
-            rate += _beyond(self._drift.rate, SURE * self._drift.rate_sd)
+            rate += self._learned()
             self._rate = max(-FASTEST, min(FASTEST, rate))
+
+    def _learned(self) -> float:
+        """The learned rate, whole: half a correction would leave the canceller behind all the time. Doubtful: none."""
+        rate = self._drift.rate
+        return rate if abs(rate) > SURE * self._drift.rate_sd else 0.0
 
     def _moved(self) -> bool:
         """Say whether the recent readings are away from the reader one and all; of the first the median counts."""

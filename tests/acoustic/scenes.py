@@ -20,6 +20,7 @@ Kind = Literal["echo", "barge-in"]
 ECHO_SECONDS = 60.0
 TRIALS = 4
 LEAD_S = (2.0, 6.0)  # of reply before somebody interrupts
+WARM_UP_S = 10.0  # of an earlier reply, which nobody interrupts: hardly anybody interrupts the first one in its life
 HEAR_OUT_S = 2.0  # after the talker's end, until the next reply begins
 
 
@@ -70,6 +71,8 @@ def barge_ins(split: Split, number: int, *, mics: int = 1, trials: int = TRIALS)
     said: list[Said] = []
     replies: list[tuple[float, Sound]] = []
     at = 0.5
+    replies.append((at, _reply_piece(split, room, rng, WARM_UP_S)[0]))
+    at += WARM_UP_S + 0.5
     for trial in range(trials):
         talker = names[(number * trials + trial) % len(names)]  # every talker as often, whoever recorded more
         mine = [u for u in pool if u.talker == talker]

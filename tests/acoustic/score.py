@@ -59,7 +59,7 @@ class Score:
             if played.erle_db is not None:
                 self.erles_db.append(played.erle_db)
             return
-        for said, (began_s, _) in zip(scene.said, scene.replies, strict=True):
+        for said, (began_s, _) in zip(scene.said, scene.replies[1:], strict=True):
             self.trials.append(_trial(played, said, began_s))
 
     def cut_latencies_ms(self) -> list[float]:

@@ -27,7 +27,7 @@ ASTERISK = Path("/usr/share/asterisk/sounds")
 SPHINX = Path("/usr/share/pocketsphinx/test/data")
 PACKAGES = (
     "asterisk-core-sounds-en-wav asterisk-core-sounds-fr-wav asterisk-core-sounds-it-wav asterisk-core-sounds-ru-wav "
-    "asterisk-core-sounds-es-wav asterisk-prompt-it-menardi-wav asterisk-moh-opsound-wav pocketsphinx-testdata"
+    "asterisk-prompt-it-menardi-wav asterisk-moh-opsound-wav pocketsphinx-testdata"
 )
 SPEECH_DBFS = -26.0  # of every utterance before the room: RMS of its active part
 

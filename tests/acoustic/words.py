@@ -1,4 +1,4 @@
-"""How many of the interrupting words arrive: what a recogniser reads in the turn, against what it reads in the recording.
+"""How many of the interrupting words arrive: what is recognised in the turn, against what is in the recording.
 
 Responsible for: recognising and counting. The recogniser is the local backend's, English only.
 """
