@@ -11,11 +11,11 @@ from collections.abc import Callable
 import numpy as np
 
 from appliance.audio.facts import AudioFact, Drained, Flushed, ReplyStarted
-from appliance.audio.format import DETECTOR_RATE, Samples, mixed
+from appliance.audio.farend import FarEnd
+from appliance.audio.format import Samples, mixed
 from appliance.audio.loudness import Loudness
 from appliance.audio.playout import Playout
 from appliance.audio.queues import PlaybackQueue
-from appliance.audio.resample import Resampler
 from appliance.audio.speaker import FADE_MS, PlaybackPcm, Speaker
 from appliance.errors import DeviceError
 
@@ -54,8 +54,9 @@ class Player:
         self._full = min(int(FILL_S * pcm.rate), pcm.buffer_frames - len(self._tail))
         self._refill = min(int(REFILL_S * pcm.rate), self._full // 2)
         self._progress: tuple[int, float] | None = None  # position, and when it was seen to move
-        self._far = Resampler(pcm.rate, DETECTOR_RATE)
-        self._far_at: int | None = None
+        self._ducked_full = min(int(DUCKED_FILL_S * pcm.rate), self._full)
+        self._ducked_refill = self._ducked_full // 2
+        self.far = FarEnd(self.speaker)
 
     # --- commands ---
 
@@ -106,7 +107,7 @@ class Player:
         if not self._playing:
             return False
         if not self.loudness.ducked:
-            self.speaker.reshape(self.loudness.duck)
+            self.speaker.reshape(lambda count: self.loudness.duck(count, self.speaker.written))
         self._ducked_at = now
         return True
 
@@ -149,7 +150,7 @@ class Player:
     def _fill(self, now: float) -> None:
         if self._hungry and self._tail_written:
             self.speaker.take_back(self._end)
-        full = int(DUCKED_FILL_S * self.speaker.rate) if self.loudness.ducked else self._full
+        full = self._ducked_full if self.loudness.ducked else self._full
         wanted = full - self.speaker.delay()
         while wanted > 0 and self._hungry:
             runs = self.queue.pull(wanted) if self._playing else []
@@ -185,7 +186,7 @@ class Player:
             self.speaker.write(self._tail)
 
     def _write(self, samples: Samples, item: str, now: float) -> None:
-        sound = self.loudness(samples)
+        sound = self.loudness(samples, self.speaker.written)
         if len(self._cue):
             part, self._cue = self._cue[: len(sound)], self._cue[len(sound) :]
             over = np.zeros(len(sound), np.int16)
@@ -257,7 +258,7 @@ class Player:
     def _ring_due_s(self) -> float:
         rate = self.speaker.rate
         if self._hungry:
-            refill = int(DUCKED_FILL_S * rate) // 2 if self.loudness.ducked else self._refill
+            refill = self._ducked_refill if self.loudness.ducked else self._refill
             return (self.speaker.delay() - refill) / rate
         if self._expecting and not self._tail_written:
             return self.speaker.delay() / rate - NEAR_S
@@ -271,27 +272,6 @@ class Player:
     def lingered(self, now: float) -> bool:
         """Say whether the loudspeaker has been idle long enough to be closed."""
         return self.idle and now - self._busy_at > LINGER_S
-
-    # --- the far end ---
-
-    def far(self, at: float, now: float) -> Samples | None:
-        """Return the 10 ms at 16 kHz that sounded from ``at`` on; ``None`` when nothing did.
-
-        The position advances by exactly 10 ms a call and is corrected only when it is 3 ms off, so that the
-        echo canceller sees a steady delay.
-        """
-        if not self.speaker.running:
-            self._far_at = None
-            return None
-        rate = self.speaker.rate
-        wanted = self.speaker.position() - round((now - at) * rate)
-        if self._far_at is None or abs(wanted - self._far_at) > 3 * rate // 1000:
-            self._far_at = wanted
-            self._far.reset()
-        block = self.speaker.sounding(self._far_at, rate // 100)
-        self._far_at += rate // 100
-        out = self._far.process(block)
-        return np.concatenate((np.zeros(160 - len(out), np.int16), out)) if len(out) < 160 else out[:160]
 
     def close(self) -> None:
         """Give the device back."""
