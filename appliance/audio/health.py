@@ -52,6 +52,7 @@ class MicrophoneHealth:
         else:
             self._same = len(samples) + (self._same if before == self._value else 0)
         if self._same >= ZERO_S * rate:
+            self._seen = self._over = self._bad_s = self._good_s = 0
             return self._becomes(Ailment.ZERO)
         if self.ailment is Ailment.ZERO:
             return self._becomes(None)

@@ -14,7 +14,7 @@ from appliance.audio.gate import Gate
 from appliance.audio.player import Player
 from appliance.audio.wavfile import WavCapture, WavPlayback, read_wav, write_wav
 from appliance.errors import DeviceError
-from tests.audio.stage import listener, Samples, knowing, loud
+from tests.audio.stage import Samples, knowing, listener, loud
 from tests.fakes.sound_card import Script, Time
 
 
