@@ -60,8 +60,9 @@ class Capturer:
         self._block = pcm.rate // 100
         self._up = Resampler(pcm.rate, SESSION_RATE)
         self._down = Resampler(SESSION_RATE, DETECTOR_RATE)
+        self._back_up = Resampler(pcm.rate, SESSION_RATE)  # the same way for the reference: both stay as late
+        self._back_down = Resampler(SESSION_RATE, DETECTOR_RATE)
         self._upstream = Upstream(listener.delay)
-        self._back = Resampler(pcm.rate, DETECTOR_RATE) if reference is not None else None
         self._pending = np.zeros((0, pcm.channels), np.int16)
         self._listened = np.zeros(0, np.int16)  # 16 kHz, less than a block
         self._given_back = np.zeros(0, np.int16)  # of the reference channel, as late as the microphone's
@@ -116,12 +117,9 @@ class Capturer:
         """Process whole blocks, the first of which began at ``at``."""
         mono = mono_of(blocks, self._microphones)
         self._listener.check(mono, self.pcm.rate)
-        session = self._up.process(mono)
-        self._upstream.capture(session)
-        self._listened = np.concatenate((self._listened, self._down.process(session)))
-        if self._back is not None and self._reference is not None:
-            back = self._back.process(np.ascontiguousarray(blocks[:, self._reference]))
-            self._given_back = np.concatenate((self._given_back, back))
+        self._add(self._up.process(mono))
+        if self._reference is not None:
+            self._add_back(self._back_up.process(blocks[:, self._reference]))
         end = at + (len(blocks) - self._up.lookahead) / self.pcm.rate
         # The next block is older than ``at``: by what was left of the last turn, and by the filters' lookahead.
         at = end - self._down.lookahead / SESSION_RATE - len(self._listened) / DETECTOR_RATE
@@ -131,9 +129,16 @@ class Capturer:
             at += BLOCK_S
         self._give(end, cleaned=self._cleaning)
 
+    def _add(self, session: Samples) -> None:
+        self._upstream.capture(session)
+        self._listened = np.concatenate((self._listened, self._down.process(session)))
+
+    def _add_back(self, session: Samples) -> None:
+        self._given_back = np.concatenate((self._given_back, self._back_down.process(session)))
+
     def _hear(self, near: Samples, at: float, far: Far) -> None:
         sounding = far(at)
-        if self._back is not None and sounding is not None:
+        if self._reference is not None and sounding is not None:
             sounding = self._given_back[:BLOCK] if len(self._given_back) >= BLOCK else None
         self._given_back = self._given_back[BLOCK:]
         clean = self._listener.block(near, sounding, at)
@@ -165,21 +170,18 @@ class Capturer:
         return self._moved_at or 0.0
 
     def _let_out_rest(self) -> None:
-        """What waits for a whole block, and for the filter's lookahead, belongs to the turn that ends."""
-        pending, self._pending = self._pending, self._pending[:0]
-        if len(pending):
-            self._upstream.capture(self._up.process(mono_of(pending, self._microphones)))
-        self._upstream.capture(self._up.flush())
-        self._give(self._now, cleaned=False)
-        self._listener_restarts()
-        self._post(TurnTail(self._gate.turn, self._listener.speech_ended_at))
+        """What waits for a whole block, and for the filter's lookahead, belongs to the turn that ends.
 
-    def _listener_restarts(self) -> None:
-        """The stream was cut in the middle of a block: both timelines begin anew."""
-        self._upstream.reset()
-        self._down.reset()
-        self._listened = self._listened[:0]
-        self._given_back = self._given_back[:0]
+        It is heard as well, so that neither the timeline nor the echo canceller's alignment has a gap there.
+        """
+        pending, self._pending = self._pending, self._pending[:0]
+        self._add(self._up.process(mono_of(pending, self._microphones)))
+        self._add(self._up.flush())
+        if self._reference is not None:
+            self._add_back(self._back_up.process(pending[:, self._reference]))
+            self._add_back(self._back_up.flush())
+        self._give(self._now, cleaned=False)
+        self._post(TurnTail(self._gate.turn, self._listener.speech_ended_at))
 
     def close(self) -> None:
         """Close the microphone."""

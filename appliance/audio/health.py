@@ -45,13 +45,17 @@ class MicrophoneHealth:
         """Take the chosen microphone's next samples at ``rate`` Hz; returns what has changed."""
         if not len(samples):
             return None
-        moved = np.flatnonzero(samples != self._value)
-        self._same = self._same + len(samples) if not len(moved) else len(samples) - int(moved[-1])
-        self._value = int(samples[-1])
+        before, self._value = self._value, int(samples[-1])
+        others = np.flatnonzero(samples != self._value)
+        if len(others):
+            self._same = len(samples) - 1 - int(others[-1])
+        else:
+            self._same = len(samples) + (self._same if before == self._value else 0)
         if self._same >= ZERO_S * rate:
+            self._seen = self._over = self._bad_s = self._good_s = 0
             return self._becomes(Ailment.ZERO)
         if self.ailment is Ailment.ZERO:
-            return self._becomes(None) if len(moved) else None
+            return self._becomes(None)
         return self._count_clipped(samples, rate)
 
     def _count_clipped(self, samples: Samples, rate: int) -> MicrophoneAiled | MicrophoneHealed | None:

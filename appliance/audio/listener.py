@@ -68,6 +68,7 @@ class Listener:
         """Begin with a microphone that was just opened."""
         self._endpointer.reset()
         self._watch.reset()
+        self._restore()
         self._onset_at = None
         self._over = False
 
@@ -121,7 +122,8 @@ class Listener:
                 self._post(VoiceBegan(onset_at))
             case End(ended_at):
                 self._onset_at = None
-                self._watch.reset()
+                if self._watch.sure:  # else somebody who began before the reply has ended: a suspicion goes on
+                    self._watch.reset()
                 self._post(VoiceStopped(ended_at))
             case None:
                 pass

@@ -58,6 +58,8 @@ class Player:
         self._full = min(int(FILL_S * pcm.rate), pcm.buffer_frames - len(self._tail))
         self._refill = min(int(REFILL_S * pcm.rate), self._full // 2)
         self._progress: tuple[int, float] | None = None  # position, and when it was seen to move
+        self._ducked_full = min(int(DUCKED_FILL_S * pcm.rate), self._full)
+        self._ducked_refill = self._ducked_full // 2
 
     # --- commands ---
 
@@ -108,7 +110,7 @@ class Player:
         if not self._playing:
             return False
         if not self.loudness.ducked:
-            self.speaker.reshape(self.loudness.duck)
+            self.speaker.reshape(lambda count: self.loudness.duck(count, self.speaker.written))
         self._ducked_at = now
         return True
 
@@ -151,7 +153,7 @@ class Player:
     def _fill(self, now: float) -> None:
         if self._hungry and self._tail_written:
             self.speaker.take_back(self._end)
-        full = int(DUCKED_FILL_S * self.speaker.rate) if self.loudness.ducked else self._full
+        full = self._ducked_full if self.loudness.ducked else self._full
         wanted = full - self.speaker.delay()
         while wanted > 0 and self._hungry:
             runs = self.queue.pull(wanted) if self._playing else []
@@ -187,7 +189,7 @@ class Player:
             self.speaker.write(self._tail)
 
     def _write(self, samples: Samples, item: str, now: float) -> None:
-        sound = self.loudness(samples)
+        sound = self.loudness(samples, self.speaker.written)
         if len(self._cue):
             part, self._cue = self._cue[: len(sound)], self._cue[len(sound) :]
             over = np.zeros(len(sound), np.int16)
@@ -259,7 +261,7 @@ class Player:
     def _ring_due_s(self) -> float:
         rate = self.speaker.rate
         if self._hungry:
-            refill = int(DUCKED_FILL_S * rate) // 2 if self.loudness.ducked else self._refill
+            refill = self._ducked_refill if self.loudness.ducked else self._refill
             return (self.speaker.delay() - refill) / rate
         if self._expecting and not self._tail_written:
             return self.speaker.delay() / rate - NEAR_S

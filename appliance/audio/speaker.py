@@ -142,12 +142,11 @@ class Speaker:
         return {item: frames for item, frames in self._account(self.written).items() if frames}
 
     def reshape(self, envelope: Callable[[int], NDArray[np.float32]]) -> None:
-        """Change the loudness of what has not sounded yet: ``envelope(n)`` gives ``n`` factors."""
+        """Change the loudness of what has not sounded yet: ``envelope(n)``, called once, gives ``n`` factors."""
         spans = tuple(self._spans)
         rest = self.rewind()
-        if len(rest):
-            shaped = (rest * envelope(len(rest))).astype(np.int16)
-            self._write_again(shaped, self.written + len(rest), spans)
+        shaped = (rest * envelope(len(rest))).astype(np.int16)
+        self._write_again(shaped, self.written + len(rest), spans)
 
     def take_back(self, end: int) -> None:
         """Take back what has not sounded from position ``end`` on; what is before it sounds."""

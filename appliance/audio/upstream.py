@@ -15,7 +15,6 @@ from appliance.audio.processing import BLOCK
 from appliance.audio.resample import Resampler
 
 OUT_BLOCK = BLOCK * SESSION_RATE // DETECTOR_RATE
-KEPT = 10 * OUT_BLOCK  # of captured sound: more than a cleaned block can lag behind
 
 
 class Upstream:
@@ -24,6 +23,7 @@ class Upstream:
     def __init__(self, delay: int) -> None:
         """``delay``: samples at 16 kHz by which cleaned sound is late."""
         self._delay = delay * SESSION_RATE // DETECTOR_RATE
+        self._edge = Resampler(DETECTOR_RATE, SESSION_RATE).lookahead * SESSION_RATE // DETECTOR_RATE
         self._noise = np.random.default_rng(1).normal(0.0, 1.0, SESSION_RATE).astype(np.float32)
         self.reset()
 
@@ -36,10 +36,11 @@ class Upstream:
         self._convert: Resampler | None = None
         self._cleaned: Samples = np.zeros(0, np.int16)
         self._cleaned_from = 0
+        self._stale = 0  # samples to come from the canceller that are older than its last silence
 
     def capture(self, sound: Samples) -> None:
-        """Add captured sound, 24 kHz."""
-        self._captured = np.concatenate((self._captured, sound))[-KEPT:]
+        """Add captured sound, 24 kHz; all of it is kept until it was given, however late the thread is."""
+        self._captured = np.concatenate((self._captured_since(self._given, self._captured_end), sound))
         self._captured_end += len(sound)
 
     def skip(self) -> None:
@@ -52,15 +53,21 @@ class Upstream:
         if self._convert is None:
             self._convert = Resampler(DETECTOR_RATE, SESSION_RATE)
             self._cleaned = self._cleaned[:0]
-            self._cleaned_from = self._blocks * OUT_BLOCK - self._delay
+            # What comes first was in the canceller's delay line since it was last used, and blurs into what follows.
+            self._stale = self._delay + self._edge
+            self._cleaned_from = self._blocks * OUT_BLOCK + self._edge
         self._blocks += 1
         sound = self._convert.process(block if hush_dbfs is None else self._comfort(hush_dbfs))
-        self._cleaned = np.concatenate((self._cleaned, sound))
+        fresh = sound[self._stale :]
+        self._stale -= len(sound) - len(fresh)
+        self._cleaned = np.concatenate((self._cleaned, fresh))
 
     def _comfort(self, dbfs: float) -> Samples:
         """Noise as loud as the room, so that a listener does not take the silence for a broken line."""
         at = self._blocks * BLOCK % (len(self._noise) - BLOCK)
-        return (self._noise[at : at + BLOCK] * np.float32(32768 * 10 ** (dbfs / 20))).astype(np.int16)
+        noise = self._noise[at : at + BLOCK] * np.float32(32768 * 10 ** (dbfs / 20))
+        comfort: Samples = np.clip(np.rint(noise), -32768, 32767).astype(np.int16)
+        return comfort
 
     def take(self, *, cleaned: bool) -> tuple[Samples, int]:
         """Give what follows what was given before, from one of the two; and by how many samples its start is behind.

@@ -116,9 +116,11 @@ def report(prefix: str, score: Score) -> None:
     for low, high in BANDS_DB:
         band = [trial for trial in score.trials if low <= trial.echo_to_talker_db < high]
         hit = [trial.cut_s * 1000 for trial in band if trial.detected and trial.cut_s is not None]
-        pct = wilson_pct(len(hit), len(band))
+        share = wilson_pct(len(hit), len(band))
         say(
-            f"{prefix}at_{low}_to_{high}_db: {100 * len(hit) / max(1, len(band)):.0f} % of {len(band)} (95 % {pct[0]:.0f} to {pct[1]:.0f}), median {percentile(hit, 50):.0f} ms, p90 {percentile(hit, 90):.0f} ms"
+            f"{prefix}at_{low}_to_{high}_db: {100 * len(hit) / max(1, len(band)):.0f} % of {len(band)} "
+            f"(95 % {share[0]:.0f} to {share[1]:.0f}), "
+            f"median {percentile(hit, 50):.0f} ms, p90 {percentile(hit, 90):.0f} ms"
         )
 
 

@@ -22,8 +22,8 @@ def test_a_room_is_the_same_every_time_and_sets_share_none() -> None:
 def test_the_sets_share_no_talker_and_no_sentence() -> None:
     assert not set(voices.TALKERS["development"]) & set(voices.TALKERS["test"])
     assert not set(voices.sentences("development")) & set(voices.sentences("test"))
-    for split in ("development", "test"):
-        assert len({said.talker for said in voices.utterances(split)}) >= 4  # type: ignore[arg-type]
+    assert len({said.talker for said in voices.utterances("development")}) >= 4
+    assert len({said.talker for said in voices.utterances("test")}) >= 5
 
 
 @pytest.mark.parametrize("number", range(6))
@@ -63,7 +63,7 @@ def test_the_talker_is_so_much_below_the_echo_as_the_scene_says() -> None:
         echo = np.concatenate([quiet.block(sound[k : k + BLOCK])[:, 0] for k in range(0, 4 * RATE, BLOCK)])
         said = scene.said[0]
         voice = scene.near[0, int(said.start_s * RATE) : int(said.stop_s * RATE)]
-        ratio = 20 * np.log10(voices.active_level(echo / np.float32(32768)) / voices.active_level(voice))
+        ratio = 20 * np.log10(voices.active_level(np.asarray(echo / 32768, np.float32)) / voices.active_level(voice))
         assert ratio == pytest.approx(scene.echo_to_talker_db, abs=3.5)
         assert began < said.start_s
 
