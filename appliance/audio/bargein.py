@@ -63,7 +63,8 @@ class Tuning:
     settle: int = 4  # blocks after the duck which still hold the full echo
     patience: int = 60  # blocks until a suspicion that was not confirmed is cleared
     wary: int = 1000  # blocks after clearing in which a decision takes twice as many
-    wary_at_first: int = 300  # likewise while the filters hear this room for the first time
+    young: int = 300  # blocks in which the filters hear this room for the first time: they leave more of the echo
+    young_db: float = 3.0  # so much more has to be unexplained then
     pause: int = 60  # blocks after clearing in which nothing is suspected: the loudspeaker comes back
     least_left_db: float = -28.0  # while the far end sounds, less left of the microphone is all echo
     above_floor_db: float = 8.0
@@ -77,7 +78,7 @@ class BargeIn:
 
     def __init__(self, tuning: Tuning | None = None) -> None:
         self._tuning = tuning or Tuning()
-        self._wary = self._tuning.wary_at_first
+        self._wary = self._young = self._tuning.young
         self.reset()
 
     def reset(self) -> None:
@@ -97,6 +98,7 @@ class BargeIn:
             return None
         self._note(at, hint=self._hints_at_talker(evidence))
         self._wary -= 1
+        self._young -= 1
         if self._suspected is None:
             self._levels.append(evidence.level_dbfs)
         if self._suspected is None:
@@ -128,7 +130,8 @@ class BargeIn:
         tuning = self._tuning
         bare = evidence.left_db > tuning.bare_left_db
         like_a_voice = evidence.voice >= (tuning.bare_voice if bare else tuning.suspect_voice)
-        return like_a_voice and evidence.unexplained_db >= tuning.suspect_db and self._credible(evidence)
+        needed_db = tuning.suspect_db + (tuning.young_db if self._young > 0 else 0.0)
+        return like_a_voice and evidence.unexplained_db >= needed_db and self._credible(evidence)
 
     def _shouts(self, evidence: Evidence) -> bool:
         """Over an echo that is still full: a talker so clear that the duck need not be waited for."""
