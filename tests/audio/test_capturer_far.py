@@ -113,7 +113,7 @@ def test_over_all_seams_each_turn_is_one_piece_of_the_sound(
         if len(heard) < 480:
             continue
         at = round((room.chunks(number)[0].captured_at - room.begun) * SESSION_RATE)
-        # A filter that begins anew where a turn ended blurs a millisecond there, and moves what follows by half a sample.
+        # A filter that begins anew where a turn ended blurs a millisecond there and moves the rest by half a sample.
         assert likeness(heard, said, at) > 0.95, "nothing repeated, lost, or of another time"
         previous = 0.0
         for chunk in room.chunks(number):
