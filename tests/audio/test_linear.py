@@ -34,7 +34,7 @@ def erle_db(near: Signal, residue: Signal, from_s: float) -> float:
 def test_within_two_seconds_the_echo_of_speech_is_explained(gain: float) -> None:
     far = reply(8)
     near = echo_of(far // 4, path(gain)) + noise(len(far), 2.0)
-    residue, _ = run(LinearCanceller(), near, far // 4)
+    residue, _ = run(LinearCanceller(), near, far / 4)
     assert erle_db(near, residue, 2.0) > 15
 
 
