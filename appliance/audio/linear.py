@@ -18,6 +18,7 @@ FORGETTING = 0.999  # of the path's certainty, per hop: a room changes
 UNCERTAIN = 1.0  # the path's power at first, falling by 1/sqrt(e) a partition
 LOST_SHARE = 0.5  # a residue above this share of the microphone's energy, though the far end sounds, ...
 LOST_HOPS = 10  # ... for so many hops means that the path is another one
+UNLEARNED = 0.05  # a path that explains less than this share of what is heard was never learned
 FAR_SOUNDS = 1e-4  # mean square of a far end that counts
 MISLED_ECHO_SHARE = 0.3  # an understood echo of this share which, taken away, leaves LOST_SHARE: it is out of step
 TINY = np.float32(1e-9)
@@ -100,4 +101,7 @@ class LinearCanceller:
             self._lost = 0
             self.restarts += 1
             known = float(np.mean(np.square(np.abs(self._path[0]))))
+            heard = float(residue @ residue) / float(far @ far)
+            if known < UNLEARNED * heard:  # the microphone was dead, or the room silent, so long that all doubt is gone
+                known = min(heard, UNCERTAIN)
             np.maximum(self._doubt, np.float32(known + 1e-3) * self._decay, out=self._doubt)

@@ -83,5 +83,5 @@ class Unexplained:
 def _toward(floor: Bands, residue: Bands) -> Bands:
     """Move the floor a step towards its quantile of the residue, in the logarithm."""
     step_db = FLOOR_STEP_DB * (FLOOR_QUANTILE - (residue < floor))
-    moved: Bands = (floor * 10 ** (step_db / 10)).astype(np.float32)
+    moved: Bands = np.maximum(floor * 10 ** (step_db / 10), TINY).astype(np.float32)  # from zero it could never rise
     return moved

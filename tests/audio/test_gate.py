@@ -40,6 +40,57 @@ def test_a_closed_microphone_leaves_no_pre_roll() -> None:
     assert gate.set(is_open=True, turn=1) == []
 
 
+def remembering(chunks: int) -> Gate:
+    gate = Gate()
+    for k in range(chunks):
+        gate.pass_(chunk(k), k / 100)
+    return gate
+
+
+def test_what_is_remembered_since_a_time_is_let_out_whole() -> None:
+    out = remembering(200).set(is_open=True, turn=1, since=0.5)
+    assert [at for _, at in out] == [k / 100 for k in range(50, 200)]
+    out = remembering(200).set(is_open=True, turn=1, since=0.505)
+    assert out[0] == (chunk(50), 0.5), "a chunk that holds the instant belongs to it"
+
+
+def test_a_talker_who_began_long_ago_gets_all_that_is_remembered_and_one_in_the_future_nothing() -> None:
+    assert len(remembering(500).set(is_open=True, turn=1, since=-7.0)) == REMEMBERED_MS // 10
+    assert remembering(200).set(is_open=True, turn=1, since=float("inf")) == []
+    assert remembering(200).set(is_open=True, turn=1, since=2.0) == [], "the last chunk ended just then"
+
+
+def test_what_was_not_asked_for_is_forgotten_with_the_rest() -> None:
+    gate = remembering(100)
+    gate.set(is_open=True, turn=1, since=0.9)
+    gate.set(is_open=False, turn=1)
+    assert gate.set(is_open=True, turn=2, since=0.0) == []
+
+
+def test_an_open_gate_lets_nothing_out_twice_whatever_is_asked_of_it() -> None:
+    gate = remembering(100)
+    gate.set(is_open=True, turn=1, since=0.9)
+    assert gate.set(is_open=True, turn=2, since=0.0) == []
+    assert gate.turn == 2
+
+
+@given(st.lists(st.integers(1, 2000), max_size=60), st.floats(-1, 70), st.booleans())
+def test_since_a_time_is_an_unbroken_end_of_what_is_remembered(sizes: list[int], since: float, usual: bool) -> None:
+    gate = Gate()
+    at = 0.0
+    for size in sizes:
+        gate.pass_(bytes(2 * size), at)
+        at += size / 24_000
+    remembered = list(gate._remembered)
+    out = gate.set(is_open=True, turn=1, since=None if usual else since)
+    assert out == remembered[len(remembered) - len(out) :]
+    if usual:
+        assert sum(len(pcm) for pcm, _ in out) <= PRE_ROLL_MS * 48
+    else:
+        assert all(start + len(pcm) / 48_000 > since for pcm, start in out)
+        assert all(start + len(pcm) / 48_000 <= since for pcm, start in remembered[: len(remembered) - len(out)])
+
+
 @given(st.lists(st.one_of(st.booleans(), st.integers(1, 2000)), max_size=80))
 def test_nothing_passes_twice_or_out_of_order_and_memory_is_bounded(story: list[bool | int]) -> None:
     gate = Gate()
