@@ -70,7 +70,9 @@ class Tuning:
     above_floor_db: float = 8.0
 
 
-BY_THE_BOARD = Tuning(bare_voice=0.7, suspect_db=float("-inf"))  # its residue is not known: the detector alone tells
+# Its residue is not known: the detector alone tells.
+NOTHING = float("-inf")
+BY_THE_BOARD = Tuning(bare_voice=0.7, suspect_db=NOTHING, decide_db=NOTHING, shout_db=NOTHING)
 
 
 class BargeIn:

@@ -11,10 +11,15 @@ from hypothesis import strategies as st
 from appliance.audio.bargein import BLOCK_S, BY_THE_BOARD, BargeIn, Cleared, Confirmed, Suspected, Tuning, Verdict
 from appliance.audio.ears import Evidence
 
-TUNING = Tuning()
-ECHO = Evidence(voice=0.6, level_dbfs=-45.0, floor_dbfs=-60.0, left_db=-35.0, unexplained_db=-2.0, far_active=True)
-TALKER = Evidence(voice=0.9, level_dbfs=-30.0, floor_dbfs=-60.0, left_db=-6.0, unexplained_db=5.0, far_active=True)
-OVER_DUCKED = replace(TALKER, left_db=-1.0)
+TUNING = Tuning(begin=0, young=0, wary=0)  # as in the middle of a reply, in a room that is known
+ECHO = Evidence(
+    voice=0.6, level_dbfs=-45.0, floor_dbfs=-60.0, left_db=-35.0, unexplained_db=-2.0, misled=False, far_active=True
+)
+TALKER = Evidence(
+    voice=0.9, level_dbfs=-30.0, floor_dbfs=-60.0, left_db=-6.0, unexplained_db=5.0, misled=False, far_active=True
+)
+SOFT = replace(TALKER, voice=TUNING.shout_voice - 0.01)
+OVER_DUCKED = replace(SOFT, left_db=-1.0)
 QUIET = replace(ECHO, voice=0.0, level_dbfs=-60.0)
 
 
@@ -22,7 +27,7 @@ class Watch:
     """A watch and its verdicts, each with the number of its block."""
 
     def __init__(self, tuning: Tuning | None = None) -> None:
-        self.bargein = BargeIn(tuning)
+        self.bargein = BargeIn(tuning or TUNING)
         self.blocks = 0
         self.verdicts: list[tuple[int, Verdict]] = []
 
@@ -86,7 +91,7 @@ def test_what_falls_with_the_duck_was_echo() -> None:
 
 def test_blocks_that_still_hold_the_full_echo_decide_nothing() -> None:
     watch = Watch()
-    watch.hear(TALKER)
+    watch.hear(SOFT)
     watch.hear(OVER_DUCKED, TUNING.settle)
     watch.hear(QUIET, TUNING.patience)
     assert watch.kinds == [Suspected, Cleared]
@@ -137,8 +142,50 @@ def test_untouched_sound_has_to_be_more_of_a_voice() -> None:
     assert watch.kinds == [Suspected]
 
 
+def test_a_clear_talker_need_not_wait_for_the_duck() -> None:
+    watch = Watch()
+    watch.hear(TALKER, 1 + TUNING.decide_count)
+    assert watch.kinds == [Suspected, Confirmed]
+
+
+def test_a_filter_out_of_step_with_the_echo_decides_nothing() -> None:
+    watch = Watch()
+    watch.hear(replace(TALKER, misled=True), TUNING.patience + 1)
+    assert watch.kinds == [Suspected, Cleared]
+
+
+def test_the_first_milliseconds_of_the_loudspeaker_are_nobody() -> None:
+    watch = Watch(replace(TUNING, begin=8))
+    watch.hear(TALKER, 8)
+    assert watch.verdicts == []
+    watch.hear(TALKER)
+    assert watch.kinds == [Suspected]
+
+
+def test_after_a_ghost_a_decision_takes_twice_as_many_blocks() -> None:
+    def blocks_until_sure(wary: int) -> int:
+        watch = Watch(replace(TUNING, wary=wary))
+        watch.hear(SOFT)
+        watch.hear(QUIET, TUNING.patience + TUNING.pause)
+        watch.hear(SOFT)
+        watch.hear(OVER_DUCKED, 40)
+        assert watch.kinds == [Suspected, Cleared, Suspected, Confirmed]
+        return watch.verdicts[3][0] - watch.verdicts[2][0]
+
+    assert blocks_until_sure(1000) - blocks_until_sure(0) == TUNING.decide_count
+
+
+def test_in_a_room_it_does_not_know_it_takes_more_to_be_suspected() -> None:
+    watch = Watch(replace(TUNING, young=100))
+    weak = replace(TALKER, unexplained_db=TUNING.suspect_db + TUNING.young_db - 0.1)
+    watch.hear(weak, 100)
+    assert watch.verdicts == []
+    watch.hear(weak)
+    assert watch.kinds == [Suspected]
+
+
 def test_where_the_board_cancels_the_residue_is_not_asked() -> None:
-    watch = Watch(BY_THE_BOARD)
+    watch = Watch(replace(BY_THE_BOARD, begin=0, young=0))
     watch.hear(replace(TALKER, unexplained_db=-3.0, left_db=0.0))
     watch.hear(replace(OVER_DUCKED, left_db=0.0, unexplained_db=-3.0), 20)
     assert watch.kinds == [Suspected, Confirmed]
@@ -172,7 +219,9 @@ def test_a_reset_forgets_a_suspicion_and_a_pause() -> None:
 LEVELS = st.floats(-96, 0)
 EVIDENCE = st.one_of(
     st.sampled_from([ECHO, TALKER, OVER_DUCKED, QUIET]),
-    st.builds(Evidence, st.floats(0, 1), LEVELS, LEVELS, st.floats(-100, 40), st.floats(-3, 12), st.booleans()),
+    st.builds(
+        Evidence, st.floats(0, 1), LEVELS, LEVELS, st.floats(-100, 40), st.floats(-3, 12), st.booleans(), st.booleans()
+    ),
 )
 TUNINGS = st.builds(
     Tuning,
@@ -208,7 +257,7 @@ def test_verdicts_come_in_turn_whatever_is_heard(tuning: Tuning, story: list[tup
                     suspected = at
                 case Confirmed(onset_at):
                     assert suspected is not None
-                    assert at - suspected > tuning.settle
+                    assert at - suspected >= min(tuning.settle, tuning.decide_count - 1)
                     assert onset_at <= suspected * BLOCK_S
                     suspected = None
                 case Cleared():
@@ -221,4 +270,4 @@ def test_verdicts_come_in_turn_whatever_is_heard(tuning: Tuning, story: list[tup
         seen = len(watch.verdicts)
         if resets:
             watch.bargein.reset()
-            suspected, cleared = None, -tuning.pause - 1
+            suspected, cleared = None, -tuning.pause - 1  # a new loudspeaker: only its begin is a pause

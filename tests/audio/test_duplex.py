@@ -228,6 +228,8 @@ def test_two_cards_of_different_rates(start: Start, virtual_card: CardFactory) -
     rig.wait(TurnTail)
     heard = only(np.frombuffer(b"".join(fact.pcm for fact in rig.all(Captured)), "<i2"))
     assert abs(len(heard) - 400 * 24) < 100
-    assert abs(len(only(rig.spoken())) - 400 * 48) < 600, "a duck under the voice takes the ring back, and restarts the card"
+    assert abs(len(only(rig.spoken())) - 400 * 48) < 600, (
+        "a duck under the voice takes the ring back, and restarts the card"
+    )
     rig.duplex.set_microphone(False)
     rig.until(lambda: not microphone.capture_open)
