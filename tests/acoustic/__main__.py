@@ -34,6 +34,7 @@ class Job:
     number: int
     mics: int
     detector: str
+    use: int = 0  # so many of the microphones are used; 0: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ def play(job: Job) -> Outcome:
     """Play one scene, in a worker."""
     make = scenes.echo_only if job.kind == "echo" else scenes.barge_ins
     scene = make(job.split, job.number, mics=job.mics)
-    ours = Stage(scene, detector=job.detector).run()
+    chosen = tuple(range(job.use or job.mics))
+    ours = Stage(scene, detector=job.detector, microphones=chosen).run()
     plain = baseline.play(scene) if job.mics == 1 else None
     turns = words.turns_of(ours)
     for played in filter(None, (ours, plain)):
@@ -65,12 +67,12 @@ def _light(scene: scenes.Scene) -> scenes.Scene:
     return replace(scene, near=nothing, room=room)
 
 
-def jobs(split: Split, minutes: float, barge_ins: int, mics: int, detector: str) -> Iterable[Job]:
+def jobs(asked: argparse.Namespace) -> Iterable[Job]:
     """Enough scenes for so much echo and so many talkers."""
-    for number in range(round(minutes * 60 / (scenes.ECHO_SECONDS - 1))):
-        yield Job(split, "echo", number, mics, detector)
-    for number in range(-(-barge_ins // scenes.TRIALS)):
-        yield Job(split, "barge-in", TRIALS_FROM + number, mics, detector)
+    for number in range(round(asked.minutes * 60 / (scenes.ECHO_SECONDS - 1))):
+        yield Job(asked.split, "echo", number, asked.mics, asked.detector, asked.use)
+    for number in range(-(-asked.barge_ins // scenes.TRIALS)):
+        yield Job(asked.split, "barge-in", TRIALS_FROM + number, asked.mics, asked.detector, asked.use)
 
 
 def report(prefix: str, score: Score) -> None:
@@ -131,6 +133,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=62.0, help="of echo-only playback")
     parser.add_argument("--barge-ins", type=int, default=208)
     parser.add_argument("--mics", type=int, default=1)
+    parser.add_argument("--use", type=int, default=0, help="how many of the microphones are used; 0: all")
     parser.add_argument("--detector", choices=("earshot", "webrtc"), default="earshot")
     parser.add_argument("--no-words", action="store_true", help="without speech recognition")
     arguments = parser.parse_args()
@@ -139,8 +142,7 @@ def main() -> None:
     lost_control: list[str] = []
     scenes_played = 0
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        wanted = jobs(arguments.split, arguments.minutes, arguments.barge_ins, arguments.mics, arguments.detector)
-        for outcome in pool.map(play, wanted, chunksize=2):
+        for outcome in pool.map(play, jobs(arguments), chunksize=2):
             scenes_played += 1
             ours.add(outcome.ours)
             lost_control += outcome.ours.lost_control
