@@ -38,6 +38,8 @@ class LinearCanceller:
         self._doubt = np.full((PARTITIONS, bins), UNCERTAIN, np.float32) * self._decay
         self._far = np.zeros((PARTITIONS, bins), np.complex64)  # spectra of the last hops, newest first
         self._far_power = np.zeros((PARTITIONS, bins), np.float32)
+        self._product = np.zeros((PARTITIONS, bins), np.complex64)  # working memory, here and in the next line
+        self._step = np.zeros((PARTITIONS, bins), np.float32)
         self._window = np.zeros(2 * HOP, np.float32)
         self._padded = np.zeros(2 * HOP, np.float32)
         self._noise = np.full(bins, 1e-6, np.float32)  # power of what the filter cannot explain
@@ -54,7 +56,8 @@ class LinearCanceller:
     def __call__(self, near: Sound, far: Sound) -> tuple[Sound, Sound]:
         """Take ``HOP`` samples each; returns the residue and the echo as the filter understands it."""
         self._hear_far(far)
-        echo: Sound = np.fft.irfft(np.einsum("pf,pf->f", self._far, self._path)).astype(np.float32, copy=False)
+        np.multiply(self._far, self._path, out=self._product)
+        echo: Sound = np.fft.irfft(self._product.sum(axis=0)).astype(np.float32, copy=False)
         understood = echo[HOP:]
         residue: Sound = near - understood
         self._watch(near, residue, understood, far)
@@ -73,9 +76,12 @@ class LinearCanceller:
         self._padded[HOP:] = residue
         error = np.fft.rfft(self._padded)
         self._noise = np.float32(0.5) * (self._noise + np.square(error.real) + np.square(error.imag))
-        total = np.einsum("pf,pf->f", self._far_power, self._doubt) + 2 * self._noise + TINY
-        step = self._doubt / total
-        self._path += step * np.conj(self._far) * error
+        total = np.multiply(self._far_power, self._doubt, out=self._step).sum(axis=0) + 2 * self._noise + TINY
+        step = np.divide(self._doubt, total, out=self._step)
+        np.conjugate(self._far, out=self._product)
+        self._product *= step
+        self._product *= error
+        self._path += self._product
         self._constrain()
         aged = np.float32(FORGETTING**2)
         power = np.square(self._path.real) + np.square(self._path.imag)

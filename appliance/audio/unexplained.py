@@ -13,20 +13,26 @@ from numpy.typing import NDArray
 from appliance.audio.format import DETECTOR_RATE
 from appliance.audio.linear import HOP, Sound
 
+QUANTILE = 0.75  # leak and floor are so high that what they tell of is above them in a quarter of the time only
+
+
+def _steps(step_db: float) -> tuple[np.float32, np.float32]:
+    """Make the factors by which a quantile falls and rises, so that it is crossed as often as it is to be."""
+    return np.float32(10 ** (step_db * (QUANTILE - 1) / 10)), np.float32(10 ** (step_db * QUANTILE / 10))
+
+
 WINDOW = 512
 BANDS = 16
 LOWEST_HZ, HIGHEST_HZ = 200.0, 6000.0
-DECAY = 0.7  # of the echo's power per hop: 77 dB/s, a room of 0.8 s
-LEAK_QUANTILE = 0.75  # the leak is so high that the residue of echo alone is above it in a quarter of the time only
-LEAK_STEP_DB = 0.1  # slow: a talker over the echo must not become what is expected of it
-FIRST_STEP_DB, FIRST_HOPS = 0.4, 100  # until the leak was learned for two seconds of echo
-FIRST_LEAK_DB, LEAST_LEAK_DB, MOST_LEAK_DB = -10.0, -45.0, 10.0
-FLOOR_QUANTILE = 0.75  # of the background likewise: babble and music are no steady floor
-FLOOR_STEP_DB = 0.05
-OVER_FLOOR = 1.6
-ECHO_COUNTS = 30.0  # times the floor: fainter echo teaches nothing
+DECAY = np.float32(0.7)  # of the echo's power per hop: 77 dB/s, a room of 0.8 s
+LEAK_STEPS = _steps(0.1)  # slow: a talker over the echo must not become what is expected of it
+FIRST_STEPS, FIRST_HOPS = _steps(0.4), 100  # until the leak was learned for two seconds of echo
+FIRST_LEAK, LEAST_LEAK, MOST_LEAK = (np.float32(10 ** (db / 10)) for db in (-10.0, -45.0, 10.0))
+FLOOR_STEPS = _steps(0.05)  # babble and music are no steady floor
+OVER_FLOOR = np.float32(1.6)
+ECHO_COUNTS = np.float32(30.0)  # times the floor: fainter echo teaches nothing
 LEAST_DB, MOST_DB = -3.0, 12.0  # one band alone must not decide
-TINY = 1e-10
+TINY = np.float32(1e-10)
 
 Bands = NDArray[np.float32]
 
@@ -43,7 +49,7 @@ class Unexplained:
         self._frames = np.zeros((2, WINDOW), np.float32)
         self._echo = np.zeros(count, np.float32)
         self._floor: Bands | None = None
-        self._leak_db = np.full(count, FIRST_LEAK_DB, np.float32)
+        self._leak = np.full(count, FIRST_LEAK, np.float32)
         self._learned = 0  # hops
 
     def resume(self) -> None:
@@ -61,27 +67,20 @@ class Unexplained:
         return self._compare(bands[0], bands[1])
 
     def _compare(self, residue: Bands, echo: Bands) -> float:
-        np.maximum(np.float32(DECAY) * self._echo, echo, out=self._echo)
+        np.maximum(DECAY * self._echo, echo, out=self._echo)
         floor = residue if self._floor is None else self._floor
-        expected = 10 ** (self._leak_db / 10) * self._echo + OVER_FLOOR * floor
-        over_db = 10 * np.log10((residue + TINY) / (expected + TINY))
-        unexplained_db = float(np.clip(over_db, LEAST_DB, MOST_DB).mean())
-        self._floor = _toward(floor, residue)
-        self._learn(residue, self._floor)
-        return unexplained_db
+        leaked = self._leak * self._echo
+        over = np.log10((residue + TINY) / (leaked + OVER_FLOOR * floor + TINY))
+        np.minimum(np.maximum(over, LEAST_DB / 10, out=over), MOST_DB / 10, out=over)
+        self._floor = np.maximum(floor * np.where(residue < floor, *FLOOR_STEPS), TINY)  # from zero it could never rise
+        self._learn(residue, leaked, self._floor)
+        return 10 * float(over.sum()) / len(over)
 
-    def _learn(self, residue: Bands, floor: Bands) -> None:
-        leak_db = 10 * np.log10((residue + TINY) / (self._echo + TINY))
+    def _learn(self, residue: Bands, leaked: Bands, floor: Bands) -> None:
         counts = self._echo > ECHO_COUNTS * floor
-        step_db = FIRST_STEP_DB if self._learned < FIRST_HOPS else LEAK_STEP_DB
-        self._learned += bool(counts.any())
-        moved = self._leak_db + step_db * (LEAK_QUANTILE - (leak_db < self._leak_db))
-        learned = np.where(counts, moved, self._leak_db)
-        self._leak_db = np.clip(learned, LEAST_LEAK_DB, MOST_LEAK_DB).astype(np.float32)
-
-
-def _toward(floor: Bands, residue: Bands) -> Bands:
-    """Move the floor a step towards its quantile of the residue, in the logarithm."""
-    step_db = FLOOR_STEP_DB * (FLOOR_QUANTILE - (residue < floor))
-    moved: Bands = np.maximum(floor * 10 ** (step_db / 10), TINY).astype(np.float32)  # from zero it could never rise
-    return moved
+        if not counts.any():
+            return
+        steps = FIRST_STEPS if self._learned < FIRST_HOPS else LEAK_STEPS
+        self._learned += 1
+        moved = np.where(counts, self._leak * np.where(residue < leaked, *steps), self._leak)
+        self._leak = np.minimum(np.maximum(moved, LEAST_LEAK), MOST_LEAK)
