@@ -48,10 +48,12 @@ class Rig:
         )
         self.session = RecordedSession(self.told, self.protocol)
         records = Records(self.records.append, lambda: (0.0, 0.0))
-        parts = Parts(cast("Duplex", RecordedDuplex(self.told)), self.protocol, self.session, toolbox, records)
+        self.duplex = RecordedDuplex(self.told)
+        self.changed: Callable[[], None] = lambda: None
+        parts = Parts(cast("Duplex", self.duplex), self.protocol, self.session, toolbox, records)
         hooks = Hooks(
             self.shown.append,
-            lambda: None,
+            lambda: self.changed(),
             lambda who, text: self.said.append((who, text)),
             lambda: self.told.append(("update",)),
         )
