@@ -59,7 +59,7 @@ class Start:
     def __init__(self, at: Rig, loaded: Loaded, percent: int = 80) -> None:
         self.at, self.percent = at, percent
         self.first = FirstStart(loaded, at.engine, cast("Duplex", at.duplex), lambda: self.percent)
-        at.changed = self.first.changed
+        at.follow = self.first.changed
         self.task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
@@ -95,12 +95,16 @@ def stored(loaded: Loaded, loop: Loop) -> None:
 
 def kept(loaded: Loaded) -> Loop | None:
     entry = calibrated.load(Path(loaded.config.state.directory), calibrated.key_of(loaded))
-    return entry and entry.loop
+    return None if entry is None else entry.loop
 
 
 def press_and_give_up(at: Rig) -> None:
     at.press()
     at.release(100)
+    give_up(at)
+
+
+def give_up(at: Rig) -> None:
     at.press()
     at.release(100)
     assert at.phase() is Phase.IDLE
@@ -113,12 +117,12 @@ def test_what_was_learnt_is_shown_used_and_kept(load: Load, loop: Loop) -> None:
     async def story(at: Rig) -> None:
         start = Start(at, loaded)
         await start.begun()
-        assert at.shown[-1] is Led.CALIBRATING
+        assert at.shown == [Led.IDLE, Led.CALIBRATING]
         assert start.first.status() is None
         await start.found(loop)
         expected = 25 if loop.delay_ms is None else loop.delay_ms
-        assert at.told == [("reference", expected - LEAD_MS)] or at.told[1:] == [("reference", expected - LEAD_MS)]
-        assert at.shown[-1] is Led.IDLE
+        assert ("reference", expected - LEAD_MS) in at.told
+        assert at.shown == [Led.IDLE, Led.CALIBRATING, Led.IDLE]
         assert start.task.done()
         assert at.engine.hearing.full_duplex
         status = start.first.status()
@@ -192,20 +196,17 @@ def test_a_press_ends_it_and_it_is_tried_again_after_a_rest(load: Load) -> None:
         start = Start(at, loaded)
         await start.begun()
         at.press()
-        assert at.told[0] == ("cue", "listening") or ("microphone", True) in at.told
+        assert ("microphone", True) in at.told
         assert at.shown[-1] is Led.LISTENING
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(1.0)
         at.release(100)
-        press_and_give_up(at) if at.phase() is not Phase.IDLE else None
-        while at.phase() is not Phase.IDLE:
-            press_and_give_up(at)
-        at.told.clear()
+        give_up(at)
         await asyncio.sleep(RESTED_S / 2)
         press_and_give_up(at)
         at.told.clear()
         await start.begun(after_s=RESTED_S)
         at.engine.post(ev.MuteToggled())
-        assert at.told[0] == ("microphone", False), "a mute closes the microphone"
+        assert ("microphone", False) in at.told, "a mute closes the microphone"
         await asyncio.sleep(RESTED_S * 3)
         at.engine.post(ev.MuteToggled())
         at.told.clear()
@@ -283,7 +284,7 @@ def test_hands_free_it_has_the_microphone_for_itself(load: Load) -> None:
         await asyncio.sleep(0.01)
         assert at.told == [("microphone", False), ("calibrate", "aec3")]
         await start.found(GOOD)
-        assert at.told[-1] == ("microphone", True)
+        assert ("microphone", True) in at.told
         assert at.shown[-1] is Led.ATTENTIVE
 
     play(story, full_duplex=True, hands_free=True)

@@ -271,7 +271,7 @@ def test_following_flushes_each_line_and_ends_with_the_daemon(path: Path, daemon
 def test_following_in_words(path: Path, daemon: Daemon) -> None:
     with start(path, "status", "--follow") as client:
         assert client.stdout is not None
-        for _ in range(8):  # the status
+        for _ in range(9):  # the status
             client.stdout.readline()
         daemon.tell({"event": "turn", "turn": 1, "heard_ms": 900, "truncated_at_ms": None, "usage": {"tokens": 5}})
         assert client.stdout.readline() == "turn 1  heard_ms 900\n"
