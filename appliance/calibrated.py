@@ -50,9 +50,9 @@ def key_of(loaded: Loaded) -> Key:
     return Key(loaded.config.board, audio.capture, audio.playback, audio.microphones)
 
 
-def load(directory: Path, key: Key) -> Loop | None:
-    """Return the loop that was found for ``key``, if any; what cannot be read is as if never found."""
-    return next((entry.loop for entry in _entries(directory) if entry.key == key), None)
+def load(directory: Path, key: Key) -> Entry | None:
+    """Return what was found for ``key``, if anything; what cannot be read is as if never found. Blocks for the disk."""
+    return next((entry for entry in _entries(directory) if entry.key == key), None)
 
 
 def save(directory: Path, entry: Entry) -> bool:

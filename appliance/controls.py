@@ -123,6 +123,7 @@ class LocalControls:
             "mic_open": daemon.duplex.microphone_open,
             "microphone": hearing.microphone,
             "duplex": {"mode": "full" if hearing.full_duplex else "half", "reason": hearing.duplex_reason or None},
+            "calibration": daemon.first_start.status(),
             "led": daemon.engine.mirror.led.value,
             "uptime_s": round(time.monotonic() - self._begun_at, 1),
             "version": __version__,

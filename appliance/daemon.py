@@ -27,13 +27,15 @@ from appliance.audio.capturer import check_microphones
 from appliance.audio.cards import Cards
 from appliance.audio.duplex import Chain, Duplex
 from appliance.audio.facts import AudioFact
-from appliance.audio.processing import DETECTORS, PROCESSORS, Processor, ProcessorError, Untouched
+from appliance.audio.loop import reference_ms
+from appliance.audio.processing import DETECTORS, usable
 from appliance.config import Loaded
 from appliance.controls import Button, LocalControls
 from appliance.conversation import events as ev
 from appliance.conversation.state import Led, Link, Phase, State
 from appliance.engine import Engine, Hooks, Parts
 from appliance.errors import ApplianceError, ConfigError
+from appliance.first_start import FirstStart
 from appliance.front import Front, GpioFront, NoFront, TerminalFront
 from appliance.panel.control import ControlServer
 from appliance.realtime.protocol import Protocol
@@ -92,13 +94,14 @@ class Daemon:
         self._tickets = Tickets(config)
         self._kept = kept.load(Path(config.state.directory))
         self.volume = self._kept.volume_for(config.audio.volume)
-        processor, echo_trouble = self._processor()
+        processor, echo_trouble = usable(canceller_of(self._loaded))
         chain = Chain(
             processor,
             DETECTORS[config.audio.detector](),
             config.audio.microphones,
             config.conversation.end_of_turn_ms,
             reference=self._loaded.board.capture.reference,
+            reference_ms=reference_ms(None, self._loaded.board.delay_ms),
             hush=config.realtime.turn_detection != "local",
         )
         cards = Cards(config.audio, self._loaded.board, time.monotonic)
@@ -125,16 +128,9 @@ class Daemon:
         state = State(muted=self._kept.muted, half_duplex=bool(echo_trouble))
         settings, reason = settings_of(self._loaded), half_duplex_reason(self._loaded) or echo_trouble
         self.engine = Engine(parts, settings, hooks, loop, state, cues=config.audio.cues, duplex_reason=reason)
+        self.first_start = FirstStart(self._loaded, self.engine, self.duplex, lambda: self.volume)
         self.button = Button(self.engine, hold_ms_of(config), loop)
         self._front = self._open_front()
-
-    def _processor(self) -> tuple[Processor, str]:
-        """Make the echo canceller; one that cannot be used costs full duplex, not the appliance."""
-        try:
-            return PROCESSORS[canceller_of(self._loaded)](), ""
-        except ProcessorError as error:
-            log.error("half duplex: %s", error)
-            return Untouched(), str(error)
 
     def _open_front(self) -> Front:
         backend = self._loaded.config.panel.backend
@@ -159,11 +155,11 @@ class Daemon:
             self.engine.reflect()
             self._notifier.ready()
             self.started.set()
-            group.create_task(self._settle_in())
+            others = [group.create_task(self._settle_in()), group.create_task(self._watch())]
             log.info("ready: board %s, %s", self._loaded.config.board, self._loaded.config.realtime.turn_detection)
-            watch = group.create_task(self._watch())
             await self._stop.wait()
-            watch.cancel()
+            for task in others:
+                task.cancel()
             if self._failure is not None:
                 raise self._failure
         finally:
@@ -192,7 +188,9 @@ class Daemon:
         """Do what readiness need not wait for, so that the first press need not either; give memory back."""
         await asyncio.to_thread(self._tickets.load)
         await asyncio.to_thread(alsa.device_names)  # libasound reads its configuration at the first call
+        await self.first_start.load()
         await asyncio.to_thread(memory.give_back)
+        await self.first_start.learn()
 
     async def _watch(self) -> None:
         """Feed the watchdog while the loop lives, the audio thread answers and frames move."""
@@ -266,6 +264,7 @@ class Daemon:
 
     def _changed(self) -> None:
         self.controls.state_changed()
+        self.first_start.changed()
         self._keep()
 
     def _say(self, who: str, text: str) -> None:

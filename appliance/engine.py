@@ -210,8 +210,8 @@ class Engine:
             duplex.set_microphone(True)
         if was is None or was.gate != now.gate:
             duplex.set_gate(now.gate, self._turn)
-        if was is not None and was.microphone and not now.microphone:
-            duplex.set_microphone(False)
+        if was is not None and (was.microphone or was.calibration > now.calibration) and not now.microphone:
+            duplex.set_microphone(False)  # which ends a calibration as well
         if speaker != self._speaker:
             self._speaker = speaker
             duplex.set_speaker(speaker)

@@ -80,6 +80,12 @@ class Hearing:
             log.warning("half duplex from now on: %s; %s", reason, hint)
             self._post(ev.DuplexLost())
 
+    def restore_duplex(self) -> None:
+        """Take full duplex up again, if it was lost: the own voice was found to be under control."""
+        if self.degraded:
+            log.info("full duplex again")
+            self._post(ev.DuplexRestored())
+
     @property
     def full_duplex(self) -> bool:
         """Say whether a voice can interrupt a reply of a tapped conversation."""

@@ -227,8 +227,8 @@ def test_calibrate_says_what_it_found_and_keeps_it(tmp_path: Path, virtual_card:
     assert "systemctl reload" in lines[-1]
     found = calibrated.load(tmp_path / "state", calibrated.key_of(load(Path(path))))
     assert found is not None
-    assert found.form == "full"
-    assert found.delay_ms == pytest.approx(40.0, abs=2.0)
+    assert found.loop.form == "full"
+    assert found.loop.delay_ms == pytest.approx(40.0, abs=2.0)
     entry = json.loads((tmp_path / "state" / calibrated.FILE_NAME).read_text())["loops"][0]
     assert (entry["volume_percent"], entry["version"]) == (80, __version__)
     assert datetime.fromisoformat(entry["at"]).tzinfo is not None

@@ -64,8 +64,9 @@ class Duplex:
         self._stopping = False
         self._gate = Gate()
         tuning = Tuning() if chain.processor.cancels else BY_THE_BOARD
+        self._ears = Ears(chain.processor, chain.detector)
         self._listener = Listener(
-            Ears(chain.processor, chain.detector),
+            self._ears,
             BargeIn(tuning),
             Endpointer(chain.end_of_turn_ms),
             post,
@@ -74,7 +75,7 @@ class Duplex:
         )
         self._playout = Playout()
         self._drift = Drift()
-        self._gain = gain
+        self._gain, self._reference_ms = gain, chain.reference_ms
         self._capturer: Capturer | None = None
         self._player: Player | None = None
         self._calibration = Background(cards, chain.microphones)
@@ -122,6 +123,11 @@ class Duplex:
         """The loudspeaker's clock against the microphone's in ppm; ``None`` while it is not known."""
         return self._drift.ppm
 
+    @property
+    def cancels(self) -> bool:
+        """Say whether an echo canceller of ours is at work; it may have failed meanwhile."""
+        return self._ears.processor.cancels
+
     def set_microphone(self, wanted: bool) -> None:
         """Open or close the microphone."""
         self._do(lambda: self._set_microphone(wanted))
@@ -137,6 +143,10 @@ class Duplex:
     def set_gain(self, gain: float) -> None:
         """Set the volume as a factor."""
         self._do(lambda: self._set_gain(gain))
+
+    def set_reference(self, late_ms: float) -> None:
+        """Set how much later than ALSA's position the far end is read; it holds from here on, for an open card too."""
+        self._do(lambda: self._set_reference(late_ms))
 
     def push(self, item_id: str, pcm: bytes) -> int:
         """Play reply audio, 24 kHz mono s16le; returns the number of this push, for :class:`Drained`."""
@@ -273,6 +283,11 @@ class Duplex:
         if self._player is not None:
             self._player.loudness.volume = gain
 
+    def _set_reference(self, late_ms: float) -> None:
+        self._reference_ms = late_ms
+        if self._player is not None:
+            self._player.reference.delay_ms = late_ms
+
     def _duck(self, down: bool) -> bool:
         """Lower the reply under a suspected talker, or let it return; called while the microphone is pumped."""
         if self._player is None:
@@ -283,7 +298,7 @@ class Duplex:
         self._calibration.abort()
         if self._player is None:
             self._player = Player(self._cards.open_playback(), self._playout, self._drift, self._gain, self._post)
-            self._player.reference.delay_ms = self._chain.reference_ms
+            self._player.reference.delay_ms = self._reference_ms
         return self._player
 
     def _push(self, item_id: str, pcm: bytes, at: float, number: int) -> None:

@@ -7,6 +7,7 @@ failures. Not for: what is made of their answers (``ears``, ``bargein``, ``endpo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ import numpy as np
 from appliance.audio.format import DETECTOR_RATE, Samples
 from appliance.errors import ApplianceError
 
+log = logging.getLogger(__name__)
 BLOCK = DETECTOR_RATE // 100
 
 
@@ -124,3 +126,12 @@ class EarshotDetector:
 
 PROCESSORS: dict[str, Callable[[], Processor]] = {"none": Untouched, "aec3": Aec3}
 DETECTORS: dict[str, Callable[[], Detector]] = {"webrtc": WebrtcDetector, "earshot": EarshotDetector}
+
+
+def usable(name: str) -> tuple[Processor, str]:
+    """Make an echo canceller; one that cannot be used costs full duplex, not the appliance, and is told in words."""
+    try:
+        return PROCESSORS[name](), ""
+    except ProcessorError as error:
+        log.error("half duplex: %s", error)
+        return Untouched(), str(error)

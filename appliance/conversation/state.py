@@ -174,7 +174,7 @@ def _microphone(state: State, settings: Settings) -> bool:
     if state.muted:
         return False
     if state.phase is Phase.IDLE:
-        return settings.hands_free
+        return settings.hands_free and not state.calibrating
     if state.phase in (Phase.THINKING, Phase.SPEAKING):
         return is_full_duplex(state, settings) and state.mode is Mode.TAP
     return state.phase is Phase.LISTENING

@@ -189,10 +189,22 @@ def _word(value: object) -> str:
             return "yes" if value else "no"
         case {"mode": mode, "reason": reason}:
             return f"{mode}: {reason}" if reason else str(mode)
+        case {"delay_ms": delay_ms, "return_loss_db": loss_db, "erle_db": erle_db, "at": at}:
+            return _loop(delay_ms, loss_db, erle_db, at)
         case dict():
             return ", ".join(f"{key} {count}" for key, count in value.items() if count) or "none"
         case _:
             return str(value)
+
+
+def _loop(delay_ms: object, loss_db: object, erle_db: object, at: object) -> str:
+    """What calibration found; whether it can hear while it speaks is the line of ``duplex``."""
+    if delay_ms is None:
+        return f"no echo heard ({at})"
+    words = [f"echo after {delay_ms} ms"]
+    words += [] if loss_db is None else [f"{loss_db} dB softer than played"]
+    words += [] if erle_db is None else [f"{erle_db} dB of it cancelled"]
+    return f"{', '.join(words)} ({at})"
 
 
 def _turn(record: dict[str, object]) -> str:

@@ -11,7 +11,8 @@ import pytest
 from appliance.audio.calibration.probe import QUIET
 from appliance.audio.duplex import Duplex
 from appliance.audio.facts import Captured, DeviceBack, DeviceLost, Drained, Flushed
-from appliance.audio.loop import Loop, judge
+from appliance.audio.loop import LEAD_MS, Loop, judge
+from appliance.audio.processing import PROCESSORS, Processor, ProcessorError
 from appliance.conversation.effects import Sound
 from tests.audio.rig import SLACK_S, Rig, Start, resting, start
 from tests.audio.stage import loud
@@ -207,3 +208,40 @@ def test_an_aborted_one_is_heard_no_longer(start: Start, virtual_card: CardFacto
     after = rig.card.now()
     rig.pass_frames(QUIET.hiss_s)
     assert not rig.card.spoken(after, rig.card.now()).any()
+
+
+def test_what_was_found_holds_for_an_open_loudspeaker_and_for_later_ones(
+    start: Start, virtual_card: CardFactory
+) -> None:
+    rig = start(room(virtual_card))
+
+    def reference_ms() -> float | None:
+        rig.answered()
+        player = rig.duplex._player
+        return None if player is None else player.reference.delay_ms
+
+    rig.duplex.set_speaker(True)
+    assert reference_ms() == -LEAD_MS
+    rig.duplex.set_reference(36.0)
+    assert reference_ms() == 36.0
+    rig.card.unplug()
+    rig.duplex.set_microphone(True)
+    rig.wait(DeviceLost)
+    assert reference_ms() is None
+    rig.duplex.set_reference(50.0)
+    rig.card.plug()
+    rig.wait(DeviceBack)
+    rig.duplex.set_speaker(True)
+    assert reference_ms() == 50.0
+
+
+def test_a_canceller_that_fails_over_the_recording_costs_the_finding_and_not_the_thread(
+    start: Start, virtual_card: CardFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> Processor:
+        raise ProcessorError("it does not load", hint="reinstall it")
+
+    rig = start(room(virtual_card), gain=0.64)
+    monkeypatch.setitem(PROCESSORS, "aec3", broken)
+    assert begun(rig).wait() is None
+    assert rig.duplex.alive

@@ -48,15 +48,20 @@ class Rig:
         )
         self.session = RecordedSession(self.told, self.protocol)
         records = Records(self.records.append, lambda: (0.0, 0.0))
-        parts = Parts(cast("Duplex", RecordedDuplex(self.told)), self.protocol, self.session, toolbox, records)
+        self.duplex = RecordedDuplex(self.told)
+        self.follow: Callable[[], None] = lambda: None
+        parts = Parts(cast("Duplex", self.duplex), self.protocol, self.session, toolbox, records)
         hooks = Hooks(
             self.shown.append,
-            lambda: None,
+            self._changed,
             lambda who, text: self.said.append((who, text)),
             lambda: self.told.append(("update",)),
         )
         self.engine = Engine(parts, settings, hooks, self.loop, state, cues=cues, duplex_reason=duplex_reason)
         self.engine.reflect()
+
+    def _changed(self) -> None:
+        self.follow()
 
     async def _wait(self, _: Arguments) -> Arguments:
         await self.slow.wait()

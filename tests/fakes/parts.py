@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from appliance.audio.loop import Loop
 from appliance.conversation.effects import Sound
 from appliance.realtime.protocol import Protocol
 
 
 class RecordedDuplex:
-    """The calls of ``audio.duplex.Duplex`` that the engine makes."""
+    """The calls of ``audio.duplex.Duplex`` that the engine and the first start make."""
 
     def __init__(self, told: list[tuple[Any, ...]]) -> None:
         self._told = told
         self._pushes = 0
+        self._on_done: Callable[[Loop | None], None] | None = None
+        self.cancels = True
 
     def push(self, item_id: str, pcm: bytes) -> int:
         self._pushes += 1
@@ -22,6 +26,20 @@ class RecordedDuplex:
 
     def set_microphone(self, wanted: bool) -> None:
         self._told.append(("microphone", wanted))
+        self.found(None)
+
+    def set_reference(self, late_ms: float) -> None:
+        self._told.append(("reference", late_ms))
+
+    def calibrate(self, canceller: str, on_done: Callable[[Loop | None], None]) -> None:
+        self._told.append(("calibrate", canceller))
+        self._on_done = on_done
+
+    def found(self, loop: Loop | None) -> None:
+        """End the calibration, if one is under way."""
+        on_done, self._on_done = self._on_done, None
+        if on_done is not None:
+            on_done(loop)
 
     def set_speaker(self, wanted: bool) -> None:
         self._told.append(("speaker", wanted))

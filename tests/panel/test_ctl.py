@@ -29,6 +29,13 @@ class Talkative(Appliance):
             "uptime_s": 12.5,
             "microphone": "zero",
             "duplex": {"mode": "half", "reason": "the echo is out of control"},
+            "calibration": {
+                "at": "2026-11-27T10:00:00+00:00",
+                "delay_ms": 40.5,
+                "return_loss_db": 20.0,
+                "erle_db": None,
+                "full_duplex": True,
+            },
             "counters": {"xruns": 0, "reconnects": 2},
             "last_error": "link\x1b[2J lost",
             "session": None,
@@ -113,6 +120,7 @@ def test_status_in_words(ask: Callable[..., int], capsys: pytest.CaptureFixture[
         "uptime s     12.5",
         "microphone   delivers only zeros",
         "duplex       half: the echo is out of control",
+        "calibration  echo after 40.5 ms, 20.0 dB softer than played (2026-11-27T10:00:00+00:00)",
         "counters     reconnects 2",
         "last error   link [2J lost",
         "session      -",
@@ -263,7 +271,7 @@ def test_following_flushes_each_line_and_ends_with_the_daemon(path: Path, daemon
 def test_following_in_words(path: Path, daemon: Daemon) -> None:
     with start(path, "status", "--follow") as client:
         assert client.stdout is not None
-        for _ in range(8):  # the status
+        for _ in range(9):  # the status
             client.stdout.readline()
         daemon.tell({"event": "turn", "turn": 1, "heard_ms": 900, "truncated_at_ms": None, "usage": {"tokens": 5}})
         assert client.stdout.readline() == "turn 1  heard_ms 900\n"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from appliance.audio.cards import Cards
 from appliance.audio.loop import Loop
+from appliance.audio.processing import ProcessorError
 from appliance.errors import DeviceError
 
 if TYPE_CHECKING:  # loaded by whoever calibrates: once in a device's life
@@ -64,7 +65,7 @@ class Background:
             return
         try:
             self._measurement.pump(now)
-        except DeviceError:
+        except (DeviceError, ProcessorError):
             self._end(None)
             return
         if self._measurement.done:
