@@ -25,7 +25,8 @@ from appliance import kept
 from appliance.audio import alsa
 from appliance.audio.capturer import check_microphones
 from appliance.audio.cards import Cards
-from appliance.audio.duplex import Chain, Duplex
+from appliance.audio.chain import Chain
+from appliance.audio.duplex import Duplex
 from appliance.audio.facts import AudioFact
 from appliance.audio.loop import reference_ms
 from appliance.audio.processing import DETECTORS, usable

@@ -13,42 +13,24 @@ import select
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import SimpleQueue
 
-from appliance.audio.bargein import BY_THE_BOARD, BargeIn, Tuning
 from appliance.audio.calibration.background import Background, OnDone
 from appliance.audio.capturer import Capturer
 from appliance.audio.cards import Cards
+from appliance.audio.chain import Chain
 from appliance.audio.cues import render
 from appliance.audio.drift import Drift
 from appliance.audio.ears import Ears
-from appliance.audio.endpoint import Endpointer
 from appliance.audio.facts import AudioFact, DeviceBack, DeviceLost, Flushed, TurnTail
 from appliance.audio.format import Samples
 from appliance.audio.gate import Gate
-from appliance.audio.listener import Listener
-from appliance.audio.loop import reference_ms
 from appliance.audio.player import Player
 from appliance.audio.playout import Playout
-from appliance.audio.processing import Detector, Processor
 from appliance.conversation.effects import Sound
 from appliance.errors import DeviceError
 
 PROBE_S = 1.0  # how often a lost card is looked for
-
-
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """The parts of the processing chain."""
-
-    processor: Processor
-    detector: Detector
-    microphones: tuple[int, ...]
-    end_of_turn_ms: int
-    reference: int | None = None  # the capture channel that gives the loudspeaker's signal back
-    reference_ms: float = reference_ms(None, 0.0)  # how much later than ALSA's position the far end is read
-    hush: bool = False  # the server listens for voices all the time
 
 
 class Duplex:
@@ -63,16 +45,8 @@ class Duplex:
         self._thread = threading.Thread(target=self._run, name="audio", daemon=True)
         self._stopping = False
         self._gate = Gate()
-        tuning = Tuning() if chain.processor.cancels else BY_THE_BOARD
         self._ears = Ears(chain.processor, chain.detector)
-        self._listener = Listener(
-            self._ears,
-            BargeIn(tuning),
-            Endpointer(chain.end_of_turn_ms),
-            post,
-            self._duck,
-            hush=chain.hush,
-        )
+        self._listener = chain.listener(self._ears, post, self._duck)
         self._playout = Playout()
         self._drift = Drift()
         self._gain, self._reference_ms = gain, chain.reference_ms

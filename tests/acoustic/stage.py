@@ -13,7 +13,8 @@ import numpy as np
 
 from appliance.audio import facts
 from appliance.audio.cards import Cards
-from appliance.audio.duplex import Chain, Duplex
+from appliance.audio.chain import Chain
+from appliance.audio.duplex import Duplex
 from appliance.audio.format import Samples, level_dbfs
 from appliance.audio.processing import DETECTORS, Aec3
 from appliance.audio.resample import Resampler

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from appliance.audio.cards import Cards
-from appliance.audio.duplex import Chain, Duplex
+from appliance.audio.chain import Chain
+from appliance.audio.duplex import Duplex
 from appliance.audio.facts import (
     AudioFact,
 )
