@@ -132,6 +132,8 @@ class BargeIn:
         tuning = self._tuning
         bare = evidence.left_db > tuning.bare_left_db
         like_a_voice = evidence.voice >= (tuning.bare_voice if bare else tuning.suspect_voice)
+        if evidence.jumped:
+            return False
         needed_db = tuning.suspect_db + (tuning.young_db if self._young > 0 else 0.0)
         return like_a_voice and evidence.unexplained_db >= needed_db and self._credible(evidence)
 

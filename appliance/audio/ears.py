@@ -35,6 +35,7 @@ class Evidence:
     left_db: float  # smoothed energy of the cleaned against the raw microphone: 0 is untouched, -40 all echo
     unexplained_db: float  # residue of the linear canceller against what echo alone leaves: above 2 somebody talks
     misled: bool  # the linear canceller is out of step with the echo: nothing it says is evidence
+    jumped: bool  # the same while the echo is so loud that no talker can have caused it
     far_active: bool  # the loudspeaker sounds, or did so recently enough for the room to go on
 
 
@@ -106,6 +107,7 @@ class Ears:
             left_db=_ratio_db(self._clean_energy, self._raw_energy),
             unexplained_db=self._unexplained_db,
             misled=far is not None and self._linear.misled,
+            jumped=far is not None and self._linear.jumped,
             far_active=self._far_silent < FAR_HANG,
         )
 

@@ -19,6 +19,8 @@ UNCERTAIN = 1.0  # the path's power at first, falling by 1/sqrt(e) a partition
 LOST_SHARE = 0.5  # a residue above this share of the microphone's energy, though the far end sounds, ...
 LOST_HOPS = 10  # ... for so many hops means that the path is another one
 UNLEARNED = 0.05  # a path that explains less than this share of what is heard was never learned
+USUAL = 0.02  # of the echo's usual energy, per hop
+LOUD_SHARE = 0.25  # of the usual energy: so loud, no talker is a match for the echo
 FAR_SOUNDS = 1e-4  # mean square of a far end that counts
 MISLED_ECHO_SHARE = 0.3  # an understood echo of this share which, taken away, leaves LOST_SHARE: it is out of step
 TINY = np.float32(1e-9)
@@ -32,6 +34,8 @@ class LinearCanceller:
     def __init__(self) -> None:
         bins = HOP + 1
         self.restarts = 0
+        self.jumped = False  # the same while the echo is loud, when no talker can be the cause
+        self._usual = 0.0
         self.misled = False  # what it understands is not what is heard: the path has just changed
         self._decay = np.exp(-np.arange(PARTITIONS, dtype=np.float32) / 2)[:, np.newaxis]
         self._path = np.zeros((PARTITIONS, bins), np.complex64)
@@ -51,7 +55,7 @@ class LinearCanceller:
         self._far[:] = 0
         self._far_power[:] = 0
         self._window[:] = 0
-        self.misled = False
+        self.misled = self.jumped = False
 
     def __call__(self, near: Sound, far: Sound) -> tuple[Sound, Sound]:
         """Take ``HOP`` samples each; returns the residue and the echo as the filter understands it."""
@@ -100,8 +104,10 @@ class LinearCanceller:
         energy = float(near @ near)
         lost = float(residue @ residue) > LOST_SHARE * energy
         self.misled = lost and float(understood @ understood) > MISLED_ECHO_SHARE * energy
+        self.jumped = self.misled and energy > LOUD_SHARE * self._usual > 0.0
         if float(far @ far) <= FAR_SOUNDS * HOP:
             return
+        self._usual += USUAL * (energy - self._usual)
         self._lost = self._lost + 1 if lost else max(0, self._lost - 2)
         if self._lost >= LOST_HOPS:
             self._lost = 0
