@@ -15,6 +15,7 @@ from tests.acoustic import rooms
 from tests.acoustic.voices import RATE, Sound, active_level, levelled, reply
 from tests.fakes.card import VirtualCard
 from tests.scenarios.home import Samples
+from tests.scenarios.voices import go_forward
 
 ECHO_DBFS = -26.0  # of a reply at the microphone, with the volume at which an appliance begins
 HISS_DBFS = -72.0
@@ -61,3 +62,10 @@ def spoken_reply(sentences: int) -> bytes:
     """Sentences of the appliance's own voice, 24 kHz mono s16le."""
     sound = soxr.resample(reply("development", sentences), RATE, 24_000)
     return bytes((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
+
+
+def voice() -> Sound:
+    """The words "go forward ten meters", from their first sound to their last."""
+    whole = np.asarray(go_forward(RATE) / 32768, np.float32)
+    loud = np.flatnonzero(np.abs(whole) > 0.02 * np.abs(whole).max())
+    return levelled(whole[loud[0] : loud[-1]])
