@@ -64,10 +64,10 @@ class Sounded:
 
 
 def sounded(spoken: Samples, pcm: bytes) -> Sounded:
-    """Find the reply of ``pcm`` (24 kHz) in what was spoken."""
+    """Find the reply of ``pcm`` (24 kHz), of which a second sounded at least, in what was spoken."""
     whole = np.frombuffer(pcm, np.int16)
     reply: Samples = soxr.resample(whole, SESSION_RATE, RATE)
-    return Sounded(spoken, reply, best_lag(spoken, reply[: 2 * RATE]))
+    return Sounded(spoken, reply, best_lag(spoken, reply[:RATE]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 
 from appliance.audio.loudness import DUCK_DB
-from tests.acoustic.voices import RATE
+from tests.acoustic.voices import RATE, levelled
 from tests.fakes.card.session import card_factory
 from tests.fakes.realtime_server import Script
 from tests.scenarios.conftest import MakeHome
 from tests.scenarios.evidence import Sounded, found_in, sounded, turns_of
 from tests.scenarios.home import Home, Samples, Town
-from tests.scenarios.room import Place, Talk, spoken_reply, voice
+from tests.scenarios.room import Place, Talk, spoken_reply, steady, voice
 from tests.scenarios.test_whole_chain import transcribe
 
 SECONDS = 60.0
-ROOM = 6  # RT60 0.64 s
+ROOM = 4  # RT60 0.42 s; a listener understands there what nothing was played over
+REVERBERANT = 8  # RT60 0.72 s
 BELOW_ECHO_DB = 12.0
-LISTENED_S = 3.5  # to the reply, before somebody interrupts
+LISTENED_S = 3.2  # to the reply, before somebody interrupts
 QUIET_DB = 0.0  # a question, asked while nothing sounds
 
 
@@ -40,9 +41,9 @@ class Interruption:
     counters: dict[str, Any]
 
 
-def settle_in(at: Home) -> Place:
-    place = Place(at.card, ROOM)
-    place.hiss(SECONDS - 1)
+def settle_in(at: Home, room: int = ROOM) -> Place:
+    place = Place(at.card, room)
+    place.hiss(SECONDS)
     return place
 
 
@@ -58,10 +59,16 @@ def interrupt(at: Home, reply: bytes, *, commits: int) -> Interruption:
     """Ask, listen a while, talk into the reply, and wait for what follows."""
     place = settle_in(at)
     ask(at, place)
+    time.sleep(1.2)
     before = len(at.server.pcm)
-    time.sleep(LISTENED_S)
+    begun = sounded(at.replies(), reply)
+    # Where the reply makes no pause, so that what the loudspeaker does shows at once.
+    moment = begun.at + steady(levelled(begun.reply / np.float32(32768)), LISTENED_S, 1.0)
+    talk = place.talk(voice(), moment, below_echo_db=BELOW_ECHO_DB)
+    assert talk.at > at.card.now(), "the machine was too slow to speak in time"
+    while at.card.now() < talk.at:
+        time.sleep(0.01)
     sent = len(at.server.pcm) - before
-    talk = place.talk(voice(), at.card.now() + RATE // 10, below_echo_db=BELOW_ECHO_DB)
     truncation = at.heard("conversation.item.truncate")
     if commits:
         at.heard("input_audio_buffer.commit", commits)
@@ -158,9 +165,9 @@ def test_a_server_that_listens_all_the_time_hears_a_voice_and_nothing_of_the_rep
 
 def test_its_own_voice_never_interrupts_it(home: MakeHome) -> None:
     """In full duplex, microphone open, nobody there: it sounds to its end, and nothing of it leaves the house."""
-    reply = spoken_reply(3)
+    reply = spoken_reply(3)  # 17 s
     at = home(Script(reply=reply), "[conversation]\nfollow_up_s = 1\n", rate=RATE, seconds=SECONDS)
-    ask(at, settle_in(at))
+    ask(at, settle_in(at, REVERBERANT))
     sent = len(at.server.pcm)
     assert at.daemon.command("status")["mic_open"]
     at.daemon.until_phase("listening", len(reply) / 48_000 + 10)
