@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -57,8 +57,6 @@ class Tally:
     asked: int = 0  # questions that were put to it
     played_s: float = 0.0  # of reply, with the microphone open
     longest_s: float = 0.0
-    interrupted: int = 0
-    heard: list[str] = field(default_factory=list)  # what the server understood, own voice or not
 
 
 @contextmanager
@@ -72,7 +70,7 @@ def backend() -> Iterator[str]:
 
 
 def question() -> Sound:
-    """Somebody else's way to speak: the voice that there is, a third higher and slower to begin."""
+    """Somebody else's way to speak: the voice that there is, only slower."""
     from hibari import Hibari
 
     spoken = np.asarray(Hibari()(QUESTION, speed=0.85, seed=3), np.float32)
@@ -98,9 +96,8 @@ class Evening:
         if self._daemon.phase() != "listening":
             self._daemon.command("tap")
         ended = self._count("+ ResponseFinished(")
-        talk = self._place.talk(self._question, self._card.now() + RATE // 3, below_echo_db=BELOW_ECHO_DB)
+        self._place.talk(self._question, self._card.now() + RATE // 3, below_echo_db=BELOW_ECHO_DB)
         self.tally.asked += 1
-        del talk
         self._daemon.until_phase("speaking", 30)
         began = time.monotonic()
         self._daemon.until(lambda: self._daemon.phase() != "speaking", "the end of the reply", 300)

@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 
 from tests.acoustic import rooms
-from tests.acoustic.voices import RATE, Sound, _active, active_level, frame_power, levelled, reply
+from tests.acoustic.voices import RATE, Sound, _active, active_level, levelled, reply
 from tests.fakes.card import VirtualCard
 from tests.scenarios.home import Samples
 from tests.scenarios.voices import go_forward
@@ -67,11 +67,3 @@ def spoken_reply(sentences: int) -> bytes:
 def voice() -> Sound:
     """The words "go forward ten meters", from their first sound to their last."""
     return levelled(_active(np.asarray(go_forward(RATE) / 32768, np.float32)))
-
-
-def steady(reply: Sound, after_s: float, seconds: float) -> int:
-    """The sample, ``after_s`` from the beginning or later, from which on a reply talks for a while without a pause."""
-    power = frame_power(reply)
-    heard = np.convolve(power, np.ones(10) / 10, "same") > power.mean() / 30
-    first, count = int(after_s * 100), int(seconds * 100)
-    return next(at for at in range(first, len(heard) - count) if heard[at : at + count].all()) * RATE // 100

@@ -73,7 +73,6 @@ def test_the_first_words_are_at_the_server(case: str, home: MakeHome) -> None:
     talk = story(at, place)
     at.heard("input_audio_buffer.commit", number + 1)
     found = found_in(turns_of(at.server)[number], talk)
-    print(case, found)
     assert found.begin_ms >= -late_ms
     assert found.end_ms >= 0
     if late_ms == 0:
