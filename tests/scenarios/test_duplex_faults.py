@@ -124,10 +124,12 @@ def test_a_dead_microphone_is_told_of_and_heals(home: MakeHome) -> None:
 
 def test_a_microphone_that_is_driven_into_clipping_is_told_of(home: MakeHome) -> None:
     at = home(Script(), rate=RATE, seconds=SECONDS)
-    at.daemon.command("tap")
+    at.daemon.command("press")  # held, so that nothing else ends the turn
     loud = np.clip(tone(4.0, RATE, 300.0, 1.0).astype(int) * 3, -32768, 32767).astype(np.int16)
     at.card.say(loud)
     at.daemon.until(lambda: at.daemon.command("status")["microphone"] == "clipped", "the ailment")
     status = at.daemon.command("status")
     assert status["led"] == "deaf"
     assert "clipping" in status["last_error"]
+    assert "driven into clipping" in at.daemon.log()
+    at.daemon.command("release")

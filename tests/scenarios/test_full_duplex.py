@@ -136,6 +136,7 @@ def test_the_words_said_over_the_reply_are_understood(interruption: Interruption
     assert "forward" in words or "meters" in words or "metres" in words, words
 
 
+@pytest.mark.slow
 def test_a_voice_interrupts_in_hands_free_mode(home: MakeHome) -> None:
     reply = spoken_reply(3)
     settings = "[conversation]\nfollow_up_s = 0\nhands_free = true\n"
