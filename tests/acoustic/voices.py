@@ -173,9 +173,9 @@ def sentences(split: Split) -> list[str]:
 
 
 @cache
-def reply(split: Split) -> Sound:
-    """Some minutes of spoken reply, all sentences after each other; synthesised once and kept in ``.cache``."""
-    texts = sentences(split)
+def reply(split: Split, count: int | None = None) -> Sound:
+    """Some minutes of spoken reply, ``count`` sentences or all; synthesised once and kept in ``.cache``."""
+    texts = sentences(split)[:count]
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
     path = CACHE / f"reply-{split}-{digest}.npy"
     if not path.exists():
