@@ -21,7 +21,7 @@ from appliance.audio.processing import ProcessorError, Untouched
 TALK = 0.35  # voiced, as far as telling a person from a ghost goes
 SURE = 0.7  # of a voice while nothing else sounds
 ABOVE_FLOOR_DB = 6.0  # a talker is this much louder than the room
-PRE_ROLL_S = 0.3  # before the onset: its first sound is softer than what gave it away
+PRE_ROLL_S = 0.5  # before the onset: its first sound is softer than what gave it away
 OVER_PRE_ROLL_S = 1.0  # over the loudspeaker, where the first thing to be noticed is often the second word
 ALL_ECHO_DB = -28.0  # so little left of the microphone is nothing but echo
 
