@@ -13,10 +13,24 @@ from appliance.audio.ears import Evidence
 
 TUNING = Tuning(begin=0, young=0, wary=0)  # as in the middle of a reply, in a room that is known
 ECHO = Evidence(
-    voice=0.6, level_dbfs=-45.0, floor_dbfs=-60.0, left_db=-35.0, unexplained_db=-2.0, misled=False, far_active=True
+    voice=0.6,
+    level_dbfs=-45.0,
+    floor_dbfs=-60.0,
+    left_db=-35.0,
+    unexplained_db=-2.0,
+    misled=False,
+    jumped=False,
+    far_active=True,
 )
 TALKER = Evidence(
-    voice=0.9, level_dbfs=-30.0, floor_dbfs=-60.0, left_db=-6.0, unexplained_db=5.0, misled=False, far_active=True
+    voice=0.9,
+    level_dbfs=-30.0,
+    floor_dbfs=-60.0,
+    left_db=-6.0,
+    unexplained_db=5.0,
+    misled=False,
+    jumped=False,
+    far_active=True,
 )
 SOFT = replace(TALKER, voice=TUNING.shout_voice - 0.01)
 OVER_DUCKED = replace(SOFT, left_db=-1.0)
@@ -154,6 +168,12 @@ def test_a_filter_out_of_step_with_the_echo_decides_nothing() -> None:
     assert watch.kinds == [Suspected, Cleared]
 
 
+def test_a_buffer_that_jumped_under_a_loud_echo_is_not_even_suspected() -> None:
+    watch = Watch()
+    watch.hear(replace(TALKER, misled=True, jumped=True), 100)
+    assert watch.verdicts == []
+
+
 def test_the_first_milliseconds_of_the_loudspeaker_are_nobody() -> None:
     watch = Watch(replace(TUNING, begin=8))
     watch.hear(TALKER, 8)
@@ -220,7 +240,15 @@ LEVELS = st.floats(-96, 0)
 EVIDENCE = st.one_of(
     st.sampled_from([ECHO, TALKER, OVER_DUCKED, QUIET]),
     st.builds(
-        Evidence, st.floats(0, 1), LEVELS, LEVELS, st.floats(-100, 40), st.floats(-3, 12), st.booleans(), st.booleans()
+        Evidence,
+        st.floats(0, 1),
+        LEVELS,
+        LEVELS,
+        st.floats(-100, 40),
+        st.floats(-3, 12),
+        st.booleans(),
+        st.booleans(),
+        st.booleans(),
     ),
 )
 TUNINGS = st.builds(

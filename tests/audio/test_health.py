@@ -132,7 +132,7 @@ def test_how_the_sound_is_cut_makes_no_difference(pieces: list[tuple[str, float,
 
 
 def evidence(level_dbfs: float, *, far: bool) -> Evidence:
-    return Evidence(0.0, level_dbfs, -60.0, 0.0, -2.0, misled=False, far_active=far)
+    return Evidence(0.0, level_dbfs, -60.0, 0.0, -2.0, misled=False, jumped=False, far_active=far)
 
 
 class Room:
