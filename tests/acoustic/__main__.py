@@ -35,6 +35,8 @@ class Job:
     mics: int
     detector: str
     use: int = 0  # so many of the microphones are used; 0: all
+    stricter_db: float = 0.0
+    plain: bool = True  # play it on the plain chain, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,8 @@ def play(job: Job) -> Outcome:
     make = scenes.echo_only if job.kind == "echo" else scenes.barge_ins
     scene = make(job.split, job.number, mics=job.mics)
     chosen = tuple(range(job.use or job.mics))
-    ours = Stage(scene, detector=job.detector, microphones=chosen).run()
-    plain = baseline.play(scene) if job.mics == 1 else None
+    ours = Stage(scene, detector=job.detector, microphones=chosen, stricter_db=job.stricter_db).run()
+    plain = baseline.play(scene) if job.mics == 1 and job.plain else None
     turns = words.turns_of(ours)
     for played in filter(None, (ours, plain)):
         played.scene = _light(scene)
@@ -69,10 +71,11 @@ def _light(scene: scenes.Scene) -> scenes.Scene:
 
 def jobs(asked: argparse.Namespace) -> Iterable[Job]:
     """Enough scenes for so much echo and so many talkers."""
+    how = (asked.mics, asked.detector, asked.use, asked.stricter_db, not asked.curve)
     for number in range(round(asked.minutes * 60 / (scenes.ECHO_SECONDS - 1))):
-        yield Job(asked.split, "echo", number, asked.mics, asked.detector, asked.use)
+        yield Job(asked.split, "echo", number, *how)
     for number in range(-(-asked.barge_ins // scenes.TRIALS)):
-        yield Job(asked.split, "barge-in", TRIALS_FROM + number, asked.mics, asked.detector, asked.use)
+        yield Job(asked.split, "barge-in", TRIALS_FROM + number, *how)
 
 
 def report(prefix: str, score: Score) -> None:
@@ -126,6 +129,24 @@ def report(prefix: str, score: Score) -> None:
         )
 
 
+CURVE_DB = (-1.5, 0.0, 1.5, 3.0)
+
+
+def curve(asked: argparse.Namespace) -> None:
+    """Print what a stricter or laxer first suspicion would buy: a line a threshold."""
+    for asked.stricter_db in CURVE_DB:
+        score = Score()
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
+            for outcome in pool.map(play, jobs(asked), chunksize=2):
+                score.add(outcome.ours)
+        latencies = score.cut_latencies_ms()
+        say(
+            f"suspect_{asked.stricter_db:+.1f}_db: {score.ducks / score.echo_hours:.0f} ducks/h, "
+            f"{score.false_cuts / score.echo_hours:.1f} cuts/h, {score.detected_pct():.1f} % of {len(score.trials)}, "
+            f"median {percentile(latencies, 50):.0f} ms, p90 {percentile(latencies, 90):.0f} ms"
+        )
+
+
 def main() -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -135,8 +156,13 @@ def main() -> None:
     parser.add_argument("--mics", type=int, default=1)
     parser.add_argument("--use", type=int, default=0, help="how many of the microphones are used; 0: all")
     parser.add_argument("--detector", choices=("earshot", "webrtc"), default="earshot")
+    parser.add_argument("--curve", action="store_true", help="print ours at several thresholds instead of the whole")
+    parser.add_argument("--stricter-db", type=float, default=0.0, help="unexplained before anybody is suspected, added")
     parser.add_argument("--no-words", action="store_true", help="without speech recognition")
     arguments = parser.parse_args()
+    if arguments.curve:
+        curve(arguments)
+        return
     begun, load_before = time.monotonic(), os.getloadavg()[0]
     ours, plain, turns = Score(), Score(), []
     lost_control: list[str] = []

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from appliance.audio import facts
+from appliance.audio.bargein import BargeIn, Tuning
 from appliance.audio.cards import Cards
 from appliance.audio.chain import Chain
 from appliance.audio.duplex import Duplex
@@ -128,9 +129,19 @@ class Played:
 
 
 class Stage:
-    """Plays a scene on the real chain. ``microphones`` chooses the channels, as the configuration does."""
+    """Plays a scene on the real chain. ``microphones`` chooses the channels, as the configuration does.
 
-    def __init__(self, scene: Scene, *, detector: str = "earshot", microphones: tuple[int, ...] | None = None) -> None:
+    ``stricter_db``: so much more has to be unexplained before anybody is suspected; for curves, not for the product.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        *,
+        detector: str = "earshot",
+        microphones: tuple[int, ...] | None = None,
+        stricter_db: float = 0.0,
+    ) -> None:
         mics = len(scene.room.echo)
         self.time = Time()
         self._zero = self.time.now
@@ -143,6 +154,9 @@ class Stage:
         pcm = RoomMicrophones(self.time, air, loudspeaker, mics, scene.room.drift_ppm)
         chain = Chain(self._meter, DETECTORS[detector](), microphones or tuple(range(mics)), END_OF_TURN_MS)
         self._duplex = Duplex(RoomCards(loudspeaker, pcm), chain, 1.0, self.time, self._told)
+        if stricter_db:
+            usual = Tuning()
+            self._duplex._listener._watch = BargeIn(replace(usual, suspect_db=usual.suspect_db + stricter_db))
         self._script = Script(self.time)
         self._turn = 0
         self._reply = 0

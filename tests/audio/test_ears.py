@@ -73,7 +73,8 @@ def test_a_new_reply_begins_without_the_old_ones_evidence() -> None:
     listens.block(SILENCE, None)
     _, evidence = listens.block(SILENCE, SILENCE)
     assert evidence.unexplained_db == LEAST_DB
-    assert not (evidence.misled or evidence.jumped)
+    assert not evidence.misled
+    assert not evidence.jumped
 
 
 def test_behind_a_board_that_cancels_nothing_is_known_of_the_residue() -> None:
