@@ -56,7 +56,7 @@ class Tuning:
     decide_voice: float = 0.3
     decide_db: float = 0.0  # unexplained
     decide_left_db: float = -15.0
-    decide_drop_db: float = 10.0  # echo falls by the duck's depth; what falls by more than this was echo
+    decide_drop_db: float = 8.0  # echo falls by the duck's depth; what falls by more than this was echo
     decide_count: int = 3
     decide_window: int = 4
     begin: int = 8  # blocks after the loudspeaker began: its first milliseconds may have sounded before they were known

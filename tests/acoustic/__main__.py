@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from tests.acoustic import baseline, cost, scenes, words
 from tests.acoustic.scenes import Kind
-from tests.acoustic.score import Score, percentile, poisson_per_hour, wilson_pct
+from tests.acoustic.score import Score, Trial, percentile, poisson_per_hour, wilson_pct
 from tests.acoustic.stage import Played, Stage
 from tests.acoustic.voices import Split, Utterance
 from tests.bench.report import machine, say
@@ -119,14 +119,21 @@ def report(prefix: str, score: Score) -> None:
         "cut_before_talker_pct", 100 * early / max(1, count), "%", f"{early} of {count}: babble counts as a talker here"
     )
     for low, high in BANDS_DB:
-        band = [trial for trial in score.trials if low <= trial.echo_to_talker_db < high]
-        hit = [trial.cut_s * 1000 for trial in band if trial.detected and trial.cut_s is not None]
-        share = wilson_pct(len(hit), len(band))
-        say(
-            f"{prefix}at_{low}_to_{high}_db: {100 * len(hit) / max(1, len(band)):.0f} % of {len(band)} "
-            f"(95 % {share[0]:.0f} to {share[1]:.0f}), "
-            f"median {percentile(hit, 50):.0f} ms, p90 {percentile(hit, 90):.0f} ms"
-        )
+        within = [trial for trial in score.trials if low <= trial.echo_to_talker_db < high]
+        part(f"{prefix}at_{low}_to_{high}_db", within)
+    part(f"{prefix}at_one_clock", [trial for trial in score.trials if not trial.two_clocks])
+    part(f"{prefix}at_two_clocks", [trial for trial in score.trials if trial.two_clocks])
+
+
+def part(name: str, trials: Sequence[Trial]) -> None:
+    """Print how a part of the talkers fared."""
+    hit = [trial.cut_s * 1000 for trial in trials if trial.detected and trial.cut_s is not None]
+    share = wilson_pct(len(hit), len(trials))
+    say(
+        f"{name}: {100 * len(hit) / max(1, len(trials)):.0f} % of {len(trials)} "
+        f"(95 % {share[0]:.0f} to {share[1]:.0f}), "
+        f"median {percentile(hit, 50):.0f} ms, p90 {percentile(hit, 90):.0f} ms"
+    )
 
 
 CURVE_DB = (-1.5, 0.0, 1.5, 3.0)

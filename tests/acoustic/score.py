@@ -27,6 +27,7 @@ class Trial:
 
     talker: str
     echo_to_talker_db: float
+    two_clocks: bool
     cut_s: float | None  # from the talker's first sound until the reply was told to be silent
     duck_s: float | None
     false_cut: bool  # the reply was cut before anybody spoke
@@ -83,6 +84,7 @@ def _trial(played: Played, said: Said, began_s: float) -> Trial:
     return Trial(
         talker=said.utterance.talker,
         echo_to_talker_db=played.scene.echo_to_talker_db,
+        two_clocks=played.scene.room.drift_ppm != 0.0,
         cut_s=None if told is None or early else max(0.0, told - said.start_s),
         duck_s=ducks[0] - said.start_s if ducks else None,
         false_cut=bool(early),
