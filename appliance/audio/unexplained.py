@@ -74,7 +74,8 @@ class Unexplained:
         np.minimum(np.maximum(over, LEAST_DB / 10, out=over), MOST_DB / 10, out=over)
         self._floor = np.maximum(floor * np.where(residue < floor, *FLOOR_STEPS), TINY)  # from zero it could never rise
         self._learn(residue, leaked, self._floor)
-        return 10 * float(over.sum()) / len(over)
+        mean_db = 10 * float(over.sum()) / len(over)
+        return min(max(mean_db, LEAST_DB), MOST_DB)  # a sum of 32 bits rounds
 
     def _learn(self, residue: Bands, leaked: Bands, floor: Bands) -> None:
         counts = self._echo > ECHO_COUNTS * floor

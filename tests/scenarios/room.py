@@ -64,6 +64,11 @@ def spoken_reply(sentences: int) -> bytes:
     return bytes((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
 
 
+def insisting_voice() -> Sound:
+    """The same words twice, as people say them who talk into a reply: what they say over its full echo is damaged."""
+    return np.concatenate((voice(), np.zeros(RATE // 5, np.float32), voice()))
+
+
 def voice() -> Sound:
     """The words "go forward ten meters", from their first sound to their last."""
     return levelled(_active(np.asarray(go_forward(RATE) / 32768, np.float32)))

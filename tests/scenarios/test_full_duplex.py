@@ -17,7 +17,7 @@ from tests.fakes.realtime_server import Script
 from tests.scenarios.conftest import MakeHome
 from tests.scenarios.evidence import Sounded, found_in, sounded, turns_of
 from tests.scenarios.home import Home, Samples, Town
-from tests.scenarios.room import Place, Talk, spoken_reply, voice
+from tests.scenarios.room import Place, Talk, insisting_voice, spoken_reply, voice
 from tests.scenarios.test_whole_chain import transcribe
 
 SECONDS = 60.0
@@ -63,7 +63,7 @@ def interrupt(at: Home, reply: bytes, *, commits: int) -> Interruption:
     time.sleep(1.2)
     before = len(at.server.pcm)
     begun = sounded(at.replies(), reply)
-    talk = place.talk(voice(), begun.at + int(LISTENED_S * RATE), below_echo_db=BELOW_ECHO_DB)
+    talk = place.talk(insisting_voice(), begun.at + int(LISTENED_S * RATE), below_echo_db=BELOW_ECHO_DB)
     assert talk.at > at.card.now(), "the machine was too slow to speak in time"
     while at.card.now() < talk.at:
         time.sleep(0.01)
