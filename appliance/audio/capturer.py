@@ -51,12 +51,17 @@ class Capturer:
         gate: Gate,
         listener: Listener,
         post: Callable[[AudioFact], None],
+        reply_sounds: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``reference``: the channel on which the board gives the loudspeaker's signal back, if it does."""
+        """``reference``: the channel on which the board gives the loudspeaker's signal back, if it does.
+
+        ``reply_sounds``: whether it is a reply that sounds. Under an ear-con what goes up is left as it is: the first
+        word is said over it, and the canceller would take more of the word than of the ear-con.
+        """
         self.pcm = pcm
         self.overruns = 0
         self._microphones, self._reference = tuple(microphones), reference
-        self._gate, self._listener, self._post = gate, listener, post
+        self._gate, self._listener, self._post, self._reply_sounds = gate, listener, post, reply_sounds
         self._block = pcm.rate // 100
         self._up = Resampler(pcm.rate, SESSION_RATE)
         self._down = Resampler(SESSION_RATE, DETECTOR_RATE)
@@ -142,8 +147,8 @@ class Capturer:
             sounding = self._given_back[:BLOCK] if len(self._given_back) >= BLOCK else None
         self._given_back = self._given_back[BLOCK:]
         clean = self._listener.block(near, sounding, at)
-        self._cleaning = clean is not None
-        if clean is None:
+        self._cleaning = clean is not None and self._reply_sounds()
+        if clean is None or not self._cleaning:
             self._upstream.skip()
         else:
             self._upstream.clean(clean, self._listener.hush_dbfs)

@@ -225,6 +225,9 @@ class Duplex:
     def _far(self, at: float) -> Samples | None:
         return self._player.far(at, self._clock()) if self._player else None
 
+    def _reply_sounds(self) -> bool:
+        return self._player is not None and self._player.reply_sounds(self._clock())
+
     # --- commands, in the thread ---
 
     def _set_microphone(self, wanted: bool) -> None:
@@ -233,7 +236,9 @@ class Duplex:
         if wanted and self._capturer is None and not self._lost:
             pcm = self._cards.open_capture()
             chain = self._chain
-            self._capturer = Capturer(pcm, chain.microphones, chain.reference, self._gate, self._listener, self._post)
+            self._capturer = Capturer(
+                pcm, chain.microphones, chain.reference, self._gate, self._listener, self._post, self._reply_sounds
+            )
         elif not wanted and self._capturer is not None:
             self._close_capturer()
 

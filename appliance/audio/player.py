@@ -25,6 +25,7 @@ REFILL_S = 0.1  # when it is filled up again
 TAIL_S = 0.03  # silence behind the last sample, so that stopping is not an underrun
 NEAR_S = 0.006  # a ring so close to its end gets that silence although more is expected
 DUCKED_FILL_S = 0.06  # while ducked: what is in the ring delays the return
+RINGS_ON_S = 0.2  # the room, after a reply: what goes up is still cleaned of it
 LONGEST_DUCK_S = 2.0  # whoever ducked has either silenced the reply by then, or never will
 STARVED_S = 10.0  # a reply that stays dry for so long is over
 FROZEN_S = 2.0
@@ -53,6 +54,7 @@ class Player:
         self._dry_at: float | None = None
         self._busy_at = 0.0
         self._ducked_at = 0.0
+        self._replied_at = float("-inf")  # when a reply last sounded
         self._end = 0  # position of the last sample that matters
         self._tail: Samples = np.zeros(min(int(TAIL_S * pcm.rate), pcm.buffer_frames // 4), np.int16)
         self._full = min(int(FILL_S * pcm.rate), pcm.buffer_frames - len(self._tail))
@@ -114,6 +116,10 @@ class Player:
         self._ducked_at = now
         return True
 
+    def reply_sounds(self, now: float) -> bool:
+        """Say whether a reply sounds, or did a moment ago; ear-cons are no reply."""
+        return self._playing or now - self._replied_at < RINGS_ON_S
+
     def rise(self) -> bool:
         """Let a ducked reply come back; returns whether one sounds."""
         self.loudness.rise()
@@ -131,6 +137,8 @@ class Player:
             self.loudness.rise()
         if self._reply and not self._playing:
             self._start_if_due(now)
+        if self._playing:
+            self._replied_at = now
         if self._playing or len(self._cue):
             self._busy_at = now
             self._fill(now)

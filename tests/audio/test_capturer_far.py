@@ -221,3 +221,24 @@ def test_after_an_overrun_chunks_are_of_their_time_with_the_loudspeaker_sounding
     assert last.captured_at + len(last.pcm) / 48_000 == pytest.approx(room.time.now - 0.02, abs=0.02)
     times = [chunk.captured_at for chunk in room.chunks(1)]
     assert times == sorted(times)
+
+
+class Mangler(Recorder):
+    """A canceller that takes everything away."""
+
+    def __call__(self, near: Samples, far: Samples) -> Samples:
+        return np.zeros_like(super().__call__(near, far))
+
+
+@pytest.mark.parametrize("reply", [False, True])
+def test_under_an_ear_con_what_goes_up_is_what_was_said(reply: bool) -> None:
+    """The canceller may do to it what it likes: the first word is said over the ear-con. Over a reply it is heard."""
+    said = speechlike(1000, 48_000)
+    room = Room(said, 48_000)
+    ears = listener(room.facts.append, processor=Mangler())
+    room.capturer = Capturer(room.pcm, (0,), None, room.gate, ears, room.facts.append, lambda: reply)
+    room.sounds = True
+    room.set_gate(True, 1)
+    room.run(900)
+    sent = np.frombuffer(b"".join(f.pcm for f in room.facts if isinstance(f, Captured)), "<i2")[2400:]
+    assert bool(np.any(sent)) is not reply
