@@ -1,7 +1,7 @@
 """Which microphone sound may go up: as it was captured, or with the loudspeaker taken out of it, without a seam.
 
 While a reply sounds, and a moment longer, the cleaned sound is given; otherwise the captured one, which is
-wider and 20 ms earlier. Both lie on one timeline, so that a change between them neither repeats nor loses a sample.
+wider and 8 ms earlier. Both lie on one timeline, so that a change between them neither repeats nor loses a sample.
 Responsible for: that timeline, and silence for what is nothing but echo. Not for: when anything goes up (``gate``).
 24 kHz out. Owned by the audio thread.
 """
