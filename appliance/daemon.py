@@ -103,6 +103,7 @@ class Daemon:
             config.conversation.end_of_turn_ms,
             reference=self._loaded.board.capture.reference,
             reference_ms=reference_ms(None, self._loaded.board.delay_ms),
+            clock_ppm=self._kept.clock_ppm_for(config.audio.capture, config.audio.playback),
             hush=config.realtime.turn_detection != "local",
         )
         cards = Cards(config.audio, self._loaded.board, time.monotonic)
@@ -245,10 +246,12 @@ class Daemon:
         self._keep()
 
     def _keep(self) -> None:
-        """Write mute and volume down, in a thread: a card's flush takes a while. One at a time, the newest wins."""
-        configured = self._loaded.config.audio.volume
+        """Write down what a restart is to find, in a thread: a card's flush takes a while. One at a time."""
+        audio = self._loaded.config.audio
+        configured = audio.volume
         chosen = (self.volume, configured) if self.volume != configured else (None, None)
-        now = kept.Kept(muted=self.engine.state.muted, volume=chosen[0], volume_over=chosen[1])
+        clocks = self._kept.clocks_with(audio.capture, audio.playback, self.duplex.clock_ppm)
+        now = kept.Kept(muted=self.engine.state.muted, volume=chosen[0], volume_over=chosen[1], clocks=clocks)
         if now != self._kept and self._saving is None:
             self._kept = now
             work = asyncio.to_thread(kept.save, Path(self._loaded.config.state.directory), now)

@@ -27,6 +27,7 @@ class Chain:
     end_of_turn_ms: int
     reference: int | None = None  # the capture channel that gives the loudspeaker's signal back
     reference_ms: float = reference_ms(None, 0.0)  # how much later than ALSA's position the far end is read
+    clock_ppm: float | None = None  # the loudspeaker's clock against the microphone's, as an earlier life learned it
     hush: bool = False  # the server listens for voices all the time
 
     def listener(self, ears: Ears, post: Callable[[AudioFact], None], duck: Callable[[bool], bool]) -> Listener:

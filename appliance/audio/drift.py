@@ -14,6 +14,8 @@ from math import sqrt
 READINGS = 24  # to an average: half a second, for the thread takes one a turn
 PRIOR_PPM = 150.0  # of a pair of crystals never heard of
 REPORTED_PPM = 20.0  # a rate not known better than this is not told
+KEPT_PPM = 6.0  # a rate not known better than this is not worth keeping
+RECALLED_PPM = 15.0  # what is left of it after a night; other cards of the same name take a minute to be believed
 WANDER_PPM = 0.1  # of the rate, in one second
 SLIP_S = 10e-6  # of the offset, in one second
 FIRST_S = 0.5e-3  # what one reading alone is good for
@@ -28,9 +30,10 @@ class Drift:
     and outlives players, so the owner of the cards keeps this object. One thread.
     """
 
-    def __init__(self) -> None:
-        self.rate = 0.0  # 1e-6 is one ppm; positive: the loudspeaker is the faster one
-        self.rate_sd = PRIOR_PPM * 1e-6
+    def __init__(self, recalled_ppm: float | None = None) -> None:
+        """``recalled_ppm`` is what :attr:`worth_keeping_ppm` was in an earlier life of the same cards."""
+        self.rate = (recalled_ppm or 0.0) * 1e-6  # 1e-6 is one ppm; positive: the loudspeaker is the faster one
+        self.rate_sd = (PRIOR_PPM if recalled_ppm is None else RECALLED_PPM) * 1e-6
         self.offset_s = 0.0
         self.offset_sd_s = FIRST_S
         self._covariance = 0.0
@@ -42,6 +45,11 @@ class Drift:
     def ppm(self) -> float | None:
         """The loudspeaker's clock against the microphone's in ppm, ``None`` while it is not known to 20 ppm."""
         return self.rate * 1e6 if self.rate_sd < REPORTED_PPM * 1e-6 else None
+
+    @property
+    def worth_keeping_ppm(self) -> float | None:
+        """The same once it is known well enough to be a help after a restart."""
+        return self.rate * 1e6 if self.rate_sd < KEPT_PPM * 1e-6 else None
 
     def begin(self) -> None:
         """Begin a new line at time 0 with an offset near 0; what is known of the rate stays."""

@@ -48,7 +48,7 @@ class Duplex:
         self._ears = Ears(chain.processor, chain.detector)
         self._listener = chain.listener(self._ears, post, self._duck)
         self._playout = Playout()
-        self._drift = Drift()
+        self._drift = Drift(chain.clock_ppm)
         self._gain, self._reference_ms = gain, chain.reference_ms
         self._capturer: Capturer | None = None
         self._player: Player | None = None
@@ -96,6 +96,11 @@ class Duplex:
     def drift_ppm(self) -> float | None:
         """The loudspeaker's clock against the microphone's in ppm; ``None`` while it is not known."""
         return self._drift.ppm
+
+    @property
+    def clock_ppm(self) -> float | None:
+        """The same once it is known well enough to be kept for the next start."""
+        return self._drift.worth_keeping_ppm
 
     @property
     def cancels(self) -> bool:

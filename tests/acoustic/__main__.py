@@ -17,7 +17,7 @@ import numpy as np
 from tests.acoustic import baseline, cost, scenes, words
 from tests.acoustic.scenes import Kind
 from tests.acoustic.score import Score, Trial, percentile, poisson_per_hour, wilson_pct
-from tests.acoustic.stage import Played, Stage
+from tests.acoustic.stage import Played, Stage, learned_ppm
 from tests.acoustic.voices import Split, Utterance
 from tests.bench.report import machine, say
 
@@ -53,7 +53,9 @@ def play(job: Job) -> Outcome:
     make = scenes.echo_only if job.kind == "echo" else scenes.barge_ins
     scene = make(job.split, job.number, mics=job.mics)
     chosen = tuple(range(job.use or job.mics))
-    ours = Stage(scene, detector=job.detector, microphones=chosen, stricter_db=job.stricter_db).run()
+    ppm = learned_ppm(scene)
+    stage = Stage(scene, detector=job.detector, microphones=chosen, stricter_db=job.stricter_db, clock_ppm=ppm)
+    ours = stage.run()
     plain = baseline.play(scene) if job.mics == 1 and job.plain else None
     turns = words.turns_of(ours)
     for played in filter(None, (ours, plain)):

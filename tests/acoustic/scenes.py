@@ -21,6 +21,7 @@ ECHO_SECONDS = 60.0
 TRIALS = 4
 LEAD_S = (2.0, 6.0)  # of reply before somebody interrupts
 WARM_UP_S = 10.0  # of an earlier reply, which nobody interrupts: hardly anybody interrupts the first one in its life
+EARLIER_S = 40.0  # of replies in the life before the scene, from which only the pace of the clocks is kept
 HEAR_OUT_S = 2.0  # after the talker's end, until the next reply begins
 
 
@@ -85,6 +86,14 @@ def barge_ins(split: Split, number: int, *, mics: int = 1, trials: int = TRIALS)
     for one in said:
         _add(near, _wet(one.utterance.sound, room, talker_level), one.start_s)
     return Scene(room, "barge-in", at, tuple(replies), near, tuple(said), ratio, None, None)
+
+
+def earlier(scene: Scene) -> Scene:
+    """A reply in the same room on another day: what the device has learned of its own cards by then, it keeps."""
+    rng = np.random.default_rng(scene.room.seed + 9)
+    sound, _ = _reply_piece("development", scene.room, rng, EARLIER_S)
+    near = rng.normal(0, 10 ** (-72 / 20), (len(scene.room.echo), int((EARLIER_S + 1) * RATE))).astype(np.float32)
+    return Scene(scene.room, "echo", EARLIER_S + 1, ((0.5, sound),), near, (), scene.echo_to_talker_db, None, None)
 
 
 def _placed(split: Split, number: int, mics: int) -> tuple[Room, np.random.Generator]:

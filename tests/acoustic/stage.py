@@ -19,6 +19,7 @@ from appliance.audio.duplex import Duplex
 from appliance.audio.format import Samples, level_dbfs
 from appliance.audio.processing import DETECTORS, Aec3
 from appliance.audio.resample import Resampler
+from tests.acoustic import scenes
 from tests.acoustic.air import BLOCK, Air
 from tests.acoustic.scenes import Scene
 from tests.acoustic.voices import RATE, Sound
@@ -141,7 +142,9 @@ class Stage:
         detector: str = "earshot",
         microphones: tuple[int, ...] | None = None,
         stricter_db: float = 0.0,
+        clock_ppm: float | None = None,
     ) -> None:
+        """``clock_ppm`` is what the device keeps of an earlier life, see :func:`learned_ppm`."""
         mics = len(scene.room.echo)
         self.time = Time()
         self._zero = self.time.now
@@ -152,7 +155,9 @@ class Stage:
             self.time, RATE, buffer_frames=RATE * 24 // 100, speed=1 + scene.room.drift_ppm * 1e-6
         )
         pcm = RoomMicrophones(self.time, air, loudspeaker, mics, scene.room.drift_ppm)
-        chain = Chain(self._meter, DETECTORS[detector](), microphones or tuple(range(mics)), END_OF_TURN_MS)
+        chain = Chain(
+            self._meter, DETECTORS[detector](), microphones or tuple(range(mics)), END_OF_TURN_MS, clock_ppm=clock_ppm
+        )
         self._duplex = Duplex(RoomCards(loudspeaker, pcm), chain, 1.0, self.time, self._told)
         if stricter_db:
             usual = Tuning()
@@ -216,6 +221,15 @@ class Stage:
         self._duplex.flush()
         self._turn += 1
         self._duplex.set_gate(True, self._turn)
+
+
+def learned_ppm(scene: Scene) -> float | None:
+    """Play a reply in the scene's room in an earlier life of the device; returns what it keeps of the two clocks."""
+    if scene.room.drift_ppm == 0.0:
+        return None
+    stage = Stage(scenes.earlier(scene))
+    stage.run()
+    return stage._duplex.clock_ppm
 
 
 def without_drift(scene: Scene) -> Scene:

@@ -70,3 +70,22 @@ def test_the_line_moves_only_with_a_whole_average() -> None:
     drift = Drift()
     moved = [drift.read(turn * TURN_S, 1e-3) for turn in range(24)]
     assert moved == [False] * 23 + [True]
+
+
+def test_a_rate_from_an_earlier_life_is_used_at_once_and_bettered() -> None:
+    first = Drift()
+    assert first.worth_keeping_ppm is None
+    learn(first, 40, 150, 1e-3)
+    kept = first.worth_keeping_ppm
+    assert kept == pytest.approx(150, abs=6)
+    again = Drift(kept)
+    assert again.rate == pytest.approx(150e-6, abs=6e-6)
+    assert again.worth_keeping_ppm is None  # not until it was seen anew
+    learn(again, 40, 152, 1e-3, seed=3)
+    assert again.worth_keeping_ppm == pytest.approx(152, abs=4)
+
+
+def test_a_rate_of_other_cards_is_forgotten_within_a_minute() -> None:
+    drift = Drift(-120.0)
+    learn(drift, 60, 90, 1e-3)
+    assert drift.rate * 1e6 == pytest.approx(90, abs=8)
