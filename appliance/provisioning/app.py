@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance.provisioning import database, oauth, problems, sessions, upstream
+from appliance.provisioning.catalogue import Catalogue
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.service import Service
 from appliance.provisioning.settings import Settings
@@ -33,10 +34,10 @@ def create(settings: Settings, now: Callable[[], float] = time.time) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = database.connect(settings.database)
+        engine = database.connect(settings.store)
         try:
             async with upstream.http_client() as client:
-                app.state.service = Service(settings, engine, upstream.build(settings, client), now)
+                app.state.service = Service(settings, engine, Catalogue(settings, client), now)
                 yield
         finally:
             await engine.dispose()

@@ -17,6 +17,7 @@ from typing import NoReturn
 from appliance.errors import ApplianceError, ConfigError
 
 _NAME = "voice-provisioning"
+_PATIENCE_S = 30.0  # after a power cut the database server may come up after us
 _DATA = "VOICE_PROVISIONING_DATA"
 
 
@@ -67,13 +68,19 @@ def _parser() -> argparse.ArgumentParser:
     ):
         devices.add_parser(action, parents=[common], help=what).add_argument("id", metavar="ID")
 
+    rename = devices.add_parser("rename", parents=[common], help="give a device another name")
+    rename.add_argument("id", metavar="ID")
+    rename.add_argument("name", metavar="NAME")
+
     tokens = commands.add_parser("tokens", help="enrolment tokens").add_subparsers(dest="action", required=True)
     create = tokens.add_parser("create", parents=[common], help="make one; it is shown only now")
     create.add_argument("--uses", type=int, default=1, metavar="N", help="how many devices (default 1)")
     create.add_argument("--expires-s", type=int, default=86_400, metavar="S", help="life in seconds (default a day)")
     create.add_argument("--profile", default="default", metavar="P")
     create.add_argument("--quiet", action="store_true", help="print the token only")
+    create.add_argument("--note", default="", metavar="TEXT", help="your own words, for the list")
     tokens.add_parser("list", parents=[common], help="what is out there, without the tokens")
+    tokens.add_parser("revoke", parents=[common], help="end a token").add_argument("id", metavar="ID")
 
     commands.add_parser("doctor", parents=[common], help="look for what is wrong")
     return parser
@@ -97,7 +104,7 @@ def _data_directory(given: str | None) -> Path:
 
 
 def _init(parsed: argparse.Namespace, data: Path) -> int:
-    from appliance.provisioning import initialise, settings
+    from appliance.provisioning import configuration, initialise, settings
 
     choices = initialise.Choices(
         issuer=parsed.issuer,
@@ -111,11 +118,12 @@ def _init(parsed: argparse.Namespace, data: Path) -> int:
     lines = initialise.prepare(data, choices)
     from appliance.provisioning import database
 
-    lines.append(asyncio.run(database.upgrade(data / settings.DATABASE_NAME)))
+    configured = settings.load(data)
+    lines.append(asyncio.run(database.upgrade(configured.store)))
     print("\n".join(lines))
     print("\nNext:")
-    profile = settings.load(data).profiles["default"]
-    if isinstance(profile, settings.OpenAIProfile) and not (key := data / profile.api_key_file).exists():
+    source = configured.profiles["default"].source
+    if isinstance(source, configuration.OpenAISource) and not (key := data / source.api_key_file).exists():
         print(f"  put your provider's key into {key}, then: chmod 600 {key}")
     print(f"  {_NAME} doctor --data {data}")
     print(f"  {_NAME} serve --data {data}")
@@ -153,7 +161,7 @@ def _serve(parsed: argparse.Namespace, data: Path) -> int:
     configured = settings.load(data)  # a wrong file is told before a second of imports
     from appliance.provisioning import app, database, serve
 
-    asyncio.run(database.upgrade(configured.database))
+    asyncio.run(database.upgrade(configured.store, patience_s=_PATIENCE_S))
     listener = serve.listen(parsed.host, parsed.port)
     where = serve.url_of(listener)
     server = serve.Server(app.create(configured), lambda: print(f"{_NAME}: listening on {where}", flush=True))

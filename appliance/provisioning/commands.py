@@ -11,16 +11,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from appliance.errors import ConfigError, StateError
-from appliance.provisioning import authorizations, database, devices, settings
-from appliance.provisioning.schema import DEVICES, ENROLMENT_TOKENS, MINTS, REVISION
+from appliance.errors import StateError
+from appliance.provisioning import audit, authorizations, database, fleet, profiles, settings, tokens
+from appliance.provisioning.schema import REVISION
 
 _Command = Callable[[argparse.Namespace, AsyncConnection, int], Awaitable[str]]
-_STATUS = {"revoke": "revoked", "suspend": "suspended", "resume": "active"}
 
 
 async def run(parsed: argparse.Namespace, data: Path) -> str:
@@ -30,35 +28,39 @@ async def run(parsed: argparse.Namespace, data: Path) -> str:
         ApplianceError: with the remedy.
     """
     configured = settings.load(data)
-    profile = getattr(parsed, "profile", "default")
-    if profile not in configured.profiles:
-        known = ", ".join(sorted(configured.profiles))
-        raise ConfigError(f"there is no profile {profile}", hint=f"server.toml has: {known}")
     command = _COMMANDS[parsed.command, getattr(parsed, "action", "")]
-    engine = database.connect(configured.database)
+    engine = database.connect(configured.store)
     try:
         async with engine.begin() as connection:
             if await database.version(connection) != REVISION:
                 raise StateError("the database is not up to date", hint="run init again: it upgrades")
+            if profile := getattr(parsed, "profile", ""):
+                await profiles.check_known(connection, configured, profile)
             return await command(parsed, connection, int(time.time() * 1000))
     except OperationalError as error:
         raise StateError(
-            f"the database {configured.database} does not answer", hint=f"type: voice-provisioning doctor --data {data}"
+            f"the database {configured.store} does not answer", hint=f"type: voice-provisioning doctor --data {data}"
         ) from error
     finally:
         await engine.dispose()
 
 
 async def _approve(parsed: argparse.Namespace, connection: AsyncConnection, now_ms: int) -> str:
-    device_id = await authorizations.approve(connection, parsed.code, parsed.profile, now_ms)
+    device_id = await authorizations.approve(
+        connection, parsed.code, parsed.profile, actor=audit.COMMAND, now_ms=now_ms
+    )
     return f"enrolled {device_id}: it notices at its next poll, within {authorizations.INTERVAL_S} s"
 
 
 async def _create_token(parsed: argparse.Namespace, connection: AsyncConnection, now_ms: int) -> str:
-    if parsed.uses < 1 or not 1 <= parsed.expires_s <= 10 * 365 * 86_400:
-        raise ConfigError("--uses and --expires-s must be at least 1", hint="and an expiry at most ten years away")
-    token = await authorizations.create_token(
-        connection, uses=parsed.uses, expires_s=parsed.expires_s, profile=parsed.profile, now_ms=now_ms
+    token = await tokens.create(
+        connection,
+        uses=parsed.uses,
+        expires_s=parsed.expires_s,
+        profile=parsed.profile,
+        note=parsed.note,
+        actor=audit.COMMAND,
+        now_ms=now_ms,
     )
     if parsed.quiet:
         return str(token)
@@ -67,24 +69,39 @@ async def _create_token(parsed: argparse.Namespace, connection: AsyncConnection,
 
 
 async def _list_tokens(_: argparse.Namespace, connection: AsyncConnection, _now_ms: int) -> str:
-    rows = await connection.execute(select(ENROLMENT_TOKENS).order_by(ENROLMENT_TOKENS.c.created_ms))
-    cells = [[row.id, row.profile, f"{row.uses_left} of {row.uses_total}", _moment(row.expires_ms)] for row in rows]
-    return _table(["ID", "PROFILE", "USES LEFT", "EXPIRES"], cells)
+    cells = [
+        [
+            token.id,
+            token.profile,
+            f"{token.uses_left} of {token.uses_total}",
+            "revoked" if token.revoked_ms else _moment(token.expires_ms),
+            token.note,
+        ]
+        for token in await tokens.listed(connection)
+    ]
+    return _table(["ID", "PROFILE", "USES LEFT", "EXPIRES", "NOTE"], cells)
+
+
+async def _revoke_token(parsed: argparse.Namespace, connection: AsyncConnection, now_ms: int) -> str:
+    await tokens.revoke(connection, parsed.id, actor=audit.COMMAND, now_ms=now_ms)
+    return f"token {parsed.id} is revoked; devices enrolled with it stay"
 
 
 async def _list_devices(_: argparse.Namespace, connection: AsyncConnection, _now_ms: int) -> str:
-    last = func.max(MINTS.c.at_ms).label("last_ms")
-    query = select(DEVICES, last).outerjoin(MINTS).group_by(*DEVICES.c).order_by(DEVICES.c.created_ms)
     cells = [
-        [row.id, row.status, row.profile, row.name, row.hardware, row.software, _moment(row.last_ms)]
-        for row in await connection.execute(query)
+        [row.id, row.status, row.profile, row.name, row.hardware, row.software, _moment(row.last_seen_ms)]
+        for row in await fleet.listed(connection)
     ]
-    return _table(["ID", "STATUS", "PROFILE", "NAME", "HARDWARE", "SOFTWARE", "LAST ASKED"], cells)
+    return _table(["ID", "STATUS", "PROFILE", "NAME", "HARDWARE", "SOFTWARE", "LAST SEEN"], cells)
+
+
+async def _rename_device(parsed: argparse.Namespace, connection: AsyncConnection, now_ms: int) -> str:
+    await fleet.rename(connection, parsed.id, parsed.name, actor=audit.COMMAND, now_ms=now_ms)
+    return f"{parsed.id} is called {parsed.name}"
 
 
 async def _set_status(parsed: argparse.Namespace, connection: AsyncConnection, now_ms: int) -> str:
-    status = _STATUS[parsed.action]
-    await devices.set_status(connection, parsed.id, status, now_ms)
+    status = await fleet.set_status(connection, parsed.id, parsed.action, actor=audit.COMMAND, now_ms=now_ms)
     return f"{parsed.id} is {status}"
 
 
@@ -92,7 +109,9 @@ _COMMANDS: Mapping[tuple[str, str], _Command] = {
     ("approve", ""): _approve,
     ("tokens", "create"): _create_token,
     ("tokens", "list"): _list_tokens,
+    ("tokens", "revoke"): _revoke_token,
     ("devices", "list"): _list_devices,
+    ("devices", "rename"): _rename_device,
     ("devices", "suspend"): _set_status,
     ("devices", "resume"): _set_status,
     ("devices", "revoke"): _set_status,

@@ -20,8 +20,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.errors import ApplianceError
 from appliance.provisioning import database, secrets, settings, upstream
+from appliance.provisioning.configuration import OpenAISource, Profile
 from appliance.provisioning.schema import DEVICES, REVISION
-from appliance.provisioning.settings import OpenAIProfile, Profile, Settings
+from appliance.provisioning.settings import Settings
 
 _CLOCK_OFF_AT_MOST_S = 120.0
 _SHIPPED = 1_735_689_600  # 2025-01-01: an earlier clock was never set
@@ -54,42 +55,44 @@ async def examine(data: Path) -> AsyncIterator[Finding]:
 
 def _private_files(configured: Settings) -> list[Path]:
     names = [settings.PEPPER_NAME, settings.NONCE_SECRET_NAME, settings.DATABASE_NAME, settings.CONFIG_NAME]
-    for profile in configured.profiles.values():
-        name = profile.api_key_file if isinstance(profile, OpenAIProfile) else profile.key_file
+    for source in configured.sources.values():
+        name = source.api_key_file if isinstance(source, OpenAISource) else source.key_file
         names += [name] if name else []
     return [configured.path(name) for name in names]
 
 
 async def _database(configured: Settings) -> Finding:
-    path = configured.database
-    if not path.exists():
+    path = configured.store.path
+    if path and not path.exists():
         return Finding(f"database: {path} is missing", "restore a backup, or run init again to start empty")
-    engine = database.connect(path)
+    engine = database.connect(configured.store)
     try:
         async with engine.connect() as connection:
             found = await database.version(connection)
             if found != REVISION:
                 return Finding(f"database: schema {found}, wanted {REVISION}", "run init again: it upgrades")
-            said = (await connection.execute(text("PRAGMA quick_check"))).scalar()
+            said = (await connection.execute(text("PRAGMA quick_check"))).scalar() if path else "ok"
             if said != "ok":
                 return Finding("database: damaged", "stop the service and restore a backup")
             active = select(func.count()).select_from(DEVICES).where(DEVICES.c.status == "active")
             return Finding(f"database: whole, {(await connection.execute(active)).scalar_one()} active device(s)")
     except SQLAlchemyError as error:
-        return Finding(f"database: cannot be used ({type(error).__name__})", f"is {path} whole and writable?")
+        return Finding(
+            f"database: cannot be used ({type(error).__name__})", f"is {configured.store} up, whole and writable?"
+        )
     finally:
         await engine.dispose()
 
 
 async def _profile(configured: Settings, name: str, profile: Profile, client: httpx2.AsyncClient) -> Finding:
-    source = upstream.build(configured, client)[name]
+    source = upstream.build(configured, profile, client)
     started_s = time.perf_counter()
     try:
         await source.mint(secrets.safety_identifier(configured.pepper, "doctor"))
     except upstream.UpstreamError as error:
         return Finding(f"profile {name}: {error.detail}", "correct key, base_url, session or the provider account")
     took_ms = (time.perf_counter() - started_s) * 1000
-    if isinstance(profile, OpenAIProfile):
+    if isinstance(profile.source, OpenAISource):
         return Finding(f"profile {name}: minted a secret for {source.model} in {took_ms:.0f} ms and threw it away")
     parts = urlsplit(source.connect_url)
     port = parts.port or (443 if parts.scheme == "wss" else 80)
@@ -105,11 +108,11 @@ async def _profile(configured: Settings, name: str, profile: Profile, client: ht
 async def _clock(configured: Settings, client: httpx2.AsyncClient) -> Finding:
     if time.time() < _SHIPPED:
         return Finding("clock: never set", "start time synchronisation: timedatectl set-ntp true")
-    for profile in configured.profiles.values():
-        if not isinstance(profile, OpenAIProfile):
+    for source in configured.sources.values():
+        if not isinstance(source, OpenAISource):
             continue
         try:
-            date = (await client.get(profile.base_url)).headers.get("date", "")
+            date = (await client.get(source.base_url)).headers.get("date", "")
             theirs_s = email.utils.parsedate_to_datetime(date).timestamp()
         except (httpx2.TransportError, ValueError):
             continue

@@ -50,15 +50,19 @@ def prepare(data: Path, choices: Choices) -> list[str]:
             for name in (settings.PEPPER_NAME, settings.NONCE_SECRET_NAME)
         ]
         said.append(_create(config, _toml(choices).encode()))
-        _create(data / settings.DATABASE_NAME, b"")
     except OSError as error:
         raise StateError(f"cannot write {data} ({error.strerror})", hint="check owner and free space") from error
     try:
-        settings.load(data)
+        store = settings.load(data).store
     except ConfigError:
         if said[-1].startswith("made"):
             config.unlink()  # or the corrected command would find a file "exists already"
         raise
+    if store.path:
+        try:
+            _create(store.path, b"")
+        except OSError as error:
+            raise StateError(f"cannot write {data} ({error.strerror})", hint="check owner and free space") from error
     return said
 
 

@@ -13,12 +13,11 @@ import uuid
 from typing import Any
 
 import msgspec
-from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import Secret
-from appliance.provisioning import secrets
+from appliance.provisioning import database, prices, secrets
 from appliance.provisioning.devices import Device, replayed
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.proofs import Proof
@@ -62,10 +61,8 @@ async def open_one(connection: AsyncConnection, device: Device, proof: Proof, at
         "at_ms": now_ms,
         "outcome": "pending",
     }
-    try:
-        await connection.execute(insert(MINTS).values(row))
-    except IntegrityError:
-        raise replayed() from None
+    if not await database.add(connection, MINTS, row):
+        raise replayed()
     if any((seen.profile, seen.transport) != (attempt.profile, attempt.transport) for seen in earlier):
         raise _key_reused("for another request")
     if len(earlier) >= _ATTEMPTS_PER_KEY:
@@ -104,6 +101,7 @@ async def report(
     duration_s: float,
     reason: str,
     usage: dict[str, Any],
+    model: str,
     now_ms: int,
 ) -> None:
     """Stores how a session went; the first report of a session stands.
@@ -114,9 +112,6 @@ async def report(
     ours = select(MINTS.c.session_id).where(MINTS.c.session_id == session_id, MINTS.c.device_id == device.id).limit(1)
     if (await connection.execute(ours)).one_or_none() is None:
         raise RefusalError(404, "unknown_session", "this device has no such session")
-    stored = select(REPORTS.c.session_id).where(REPORTS.c.session_id == session_id)
-    if (await connection.execute(stored)).one_or_none() is not None:
-        return
     row = {
         "session_id": session_id,
         "device_id": device.id,
@@ -124,5 +119,8 @@ async def report(
         "duration_s": duration_s,
         "reason": reason,
         "usage": usage,
+        "model": model,
+        "tokens": prices.tokens(usage),
+        "cost_usd": prices.cost_usd(usage, model),
     }
-    await connection.execute(insert(REPORTS).values(row))
+    await database.add(connection, REPORTS, row)

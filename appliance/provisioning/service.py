@@ -5,7 +5,7 @@ Responsible for: the service's own address, proofs with nonces. Not for: routes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 
 from appliance.provisioning import nonces, proofs
+from appliance.provisioning.catalogue import Catalogue
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.settings import Settings
-from appliance.provisioning.upstream import Upstream
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Service:
 
     settings: Settings
     engine: AsyncEngine
-    upstreams: Mapping[str, Upstream]
+    catalogue: Catalogue
     now: Callable[[], float]
 
     def now_ms(self) -> int:

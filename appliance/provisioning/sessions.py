@@ -11,10 +11,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Path
 from pydantic import BaseModel, Field
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from appliance.provisioning import database, devices, mints, secrets
+from appliance.provisioning.catalogue import Offer
 from appliance.provisioning.mints import Attempt
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.proofs import Proof
@@ -46,6 +48,7 @@ class SessionReport(BaseModel):
     duration_s: float = Field(ge=0, le=86_400, allow_inf_nan=False)
     reason: str = Field(max_length=64)
     usage: dict[str, Any] = Field(default_factory=dict)
+    model: str = Field("", max_length=64)
 
 
 @router.post("/sessions", status_code=201)
@@ -59,14 +62,14 @@ async def create_session(
     started_s = time.perf_counter()
     token = _access_token(request)
     proof = service.check_proof(request, token)
-    audit = database.quick(service.engine)
-    async with audit.begin() as connection:
-        device = await devices.authenticate(connection, token, proof)
-        upstream = _choose(service, device.profile, body)
+    now_ms = service.now_ms()
+    async with database.quick(service.engine).begin() as connection:
+        device = await devices.authenticate(connection, token, proof, now_ms)
+        offer = await _choose(service, connection, device.profile, body, now_ms)
         attempt = Attempt(idempotency_key=idempotency_key, profile=device.profile, transport=body.transport)
-        session_id = await mints.open_one(connection, device, proof, attempt, service.now_ms())
+        session_id = await mints.open_one(connection, device, proof, attempt, now_ms)
     try:
-        minted = await upstream.mint(secrets.safety_identifier(service.settings.pepper, device.id))
+        minted = await offer.upstream.mint(secrets.safety_identifier(service.settings.pepper, device.id))
     except UpstreamError as error:
         _log.warning("mint device=%s profile=%s outcome=%s: %s", device.id, device.profile, error.code, error.detail)
         await _settle(service, proof, started_s, error.code, None, error.request_id)
@@ -74,7 +77,7 @@ async def create_session(
             _STATUS[error.code], error.code, _DETAIL[error.code], retry_after_s=_retry_after_s(error)
         ) from None
     await _settle(service, proof, started_s, "minted", minted, minted.request_id)
-    return JSONResponse(_granted(session_id, minted, upstream), 201)
+    return JSONResponse(_granted(session_id, minted, offer.upstream), 201)
 
 
 async def _settle(
@@ -91,13 +94,16 @@ async def _settle(
         )
 
 
-def _choose(service: Service, device_profile: str, body: SessionRequest) -> Upstream:
+async def _choose(
+    service: Service, connection: AsyncConnection, device_profile: str, body: SessionRequest, now_ms: int
+) -> Offer:
     """The device's own profile under the name "default"; another by its name, if it is the device's."""
     if body.transport != "websocket":
         raise RefusalError(400, "unsupported_transport", "this service offers websocket")
-    if body.profile not in ("default", device_profile) or device_profile not in service.upstreams:
+    offer = await service.catalogue.offer(connection, device_profile, now_ms)
+    if body.profile not in ("default", device_profile) or offer is None:
         raise RefusalError(404, "unknown_profile", "there is no such profile for this device")
-    return service.upstreams[device_profile]
+    return offer
 
 
 def _granted(session_id: str, minted: Minted, upstream: Upstream) -> dict[str, Any]:
@@ -127,7 +133,7 @@ async def report(
     proof = service.check_proof(request, token)
     now_ms = service.now_ms()
     async with database.quick(service.engine).begin() as connection:
-        device = await devices.authenticate(connection, token, proof)
+        device = await devices.authenticate(connection, token, proof, now_ms)
         await devices.remember(connection, proof, now_ms)
         await mints.report(
             connection,
@@ -136,6 +142,7 @@ async def report(
             duration_s=body.duration_s,
             reason=body.reason,
             usage=body.usage,
+            model=body.model,
             now_ms=now_ms,
         )
     return Response(status_code=204)

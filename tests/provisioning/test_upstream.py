@@ -12,11 +12,13 @@ import pytest
 
 from appliance.credentials.enrolment import Enrolment
 from appliance.errors import ProvisioningError
+from appliance.provisioning import configuration
 from appliance.provisioning import upstream as upstreams
-from appliance.provisioning.settings import OpenAIProfile, StaticProfile
+from appliance.provisioning.configuration import OpenAIProfile, StaticProfile
 from tests.fakes.upstream import KEY, Answer, FakeUpstream
-from tests.provisioning.running import Device, Running, enrolled, enrolment_token, make_data, service
+from tests.provisioning.running import Device, Running, enrolled, enrolment_token, make_data, service, store_section
 
+pytestmark = pytest.mark.usefixtures("store")
 Capsys = pytest.CaptureFixture[str]
 Story = Callable[[Running, Device, Enrolment, FakeUpstream], Awaitable[None]]
 
@@ -135,6 +137,7 @@ def test_a_static_server_gets_its_key_and_address(tmp_path: Path, capsys: Capsys
             '[profiles.default]\nkind = "static"\nurl = "ws://127.0.0.1:9/v1/realtime"\nmodel = "local"\n'
             f'key_file = "{tmp_path / "static.key"}"\nmax_session_s = 60\n'
             '[profiles.guests]\nkind = "static"\nurl = "wss://a.example"\nmodel = "b"\nkey = "other"\n'
+            + store_section()
         )
         token = await asyncio.to_thread(enrolment_token, data, capsys)
         async with service(data) as running:
@@ -171,8 +174,9 @@ def test_a_static_server_gets_its_key_and_address(tmp_path: Path, capsys: Capsys
 def test_the_connect_address_follows_the_base(base_url: str, connect_url: str) -> None:
     async def story() -> None:
         async with upstreams.http_client() as client:
-            profile = OpenAIProfile(base_url=base_url, api_key_file="k", session={"model": "m"})
-            assert upstreams.OpenAIUpstream(profile, Path("k"), client).connect_url == connect_url
+            section = OpenAIProfile(base_url=base_url, api_key_file="k", session={"model": "m"})
+            profile = configuration.from_file("x", "x", section)
+            assert upstreams.OpenAIUpstream(section, profile, Path("k"), client).connect_url == connect_url
 
     asyncio.run(story())
 
@@ -190,5 +194,6 @@ def test_a_changed_key_file_needs_no_restart(tmp_path: Path, capsys: Capsys) -> 
 
 
 def test_a_static_key_can_stand_in_the_configuration() -> None:
-    source = upstreams.StaticUpstream(StaticProfile(url="wss://a", model="m", key="k"), None)
+    section = StaticProfile(url="wss://a", model="m", key="k")
+    source = upstreams.StaticUpstream(section, configuration.from_file("x", "x", section), None)
     assert asyncio.run(source.mint("x")).value == "k"
