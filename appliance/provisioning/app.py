@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random as _random
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -22,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from appliance.provisioning import database, oauth, problems, sessions, upstream
 from appliance.provisioning.catalogue import Catalogue
 from appliance.provisioning.problems import RefusalError
+from appliance.provisioning.provider_bucket import ProviderBucket
 from appliance.provisioning.service import Service
 from appliance.provisioning.settings import Settings
 
@@ -29,7 +31,9 @@ _log = logging.getLogger(__name__)
 BODY_AT_MOST = 32_768  # bytes
 
 
-def create(settings: Settings, now: Callable[[], float] = time.time) -> FastAPI:
+def create(
+    settings: Settings, now: Callable[[], float] = time.time, random: Callable[[], float] = _random.random
+) -> FastAPI:
     """The application over one data directory, whose database must be up to date."""
 
     @contextlib.asynccontextmanager
@@ -37,7 +41,14 @@ def create(settings: Settings, now: Callable[[], float] = time.time) -> FastAPI:
         engine = database.connect(settings.store)
         try:
             async with upstream.http_client() as client:
-                app.state.service = Service(settings, engine, Catalogue(settings, client), now)
+                app.state.service = Service(
+                    settings=settings,
+                    engine=engine,
+                    catalogue=Catalogue(settings, client),
+                    provider=ProviderBucket(engine, settings.fleet_per_s),
+                    now=now,
+                    random=random,
+                )
                 yield
         finally:
             await engine.dispose()

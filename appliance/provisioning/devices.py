@@ -9,16 +9,40 @@ from __future__ import annotations
 import base64
 
 import msgspec
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import Secret
 from appliance.provisioning import audit, database, secrets
+from appliance.provisioning.limits import Allowance
 from appliance.provisioning.nonces import WINDOW_S
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.proofs import Proof
 from appliance.provisioning.schema import ACCESS_TOKENS, ALLOWANCES, DEVICES, SEEN_PROOFS
 
+# The allowance first, in every request: two that took their locks in another order could wait for each other.
+_AUTHENTICATE = (
+    select(
+        DEVICES.c.id,
+        DEVICES.c.profile,
+        DEVICES.c.status,
+        DEVICES.c.thumbprint,
+        DEVICES.c.last_seen_ms,
+        ALLOWANCES.c.tokens,
+        ALLOWANCES.c.filled_ms,
+        ALLOWANCES.c.day,
+        ALLOWANCES.c.sessions,
+        ALLOWANCES.c.seconds,
+    )
+    .join(ACCESS_TOKENS, ACCESS_TOKENS.c.device_id == DEVICES.c.id)
+    .join(ALLOWANCES, ALLOWANCES.c.device_id == DEVICES.c.id)
+    .where(
+        ACCESS_TOKENS.c.token_sha256 == bindparam("digest"),
+        ACCESS_TOKENS.c.thumbprint == bindparam("thumbprint"),
+        ACCESS_TOKENS.c.revoked_ms.is_(None),
+    )
+    .with_for_update(of=ALLOWANCES)
+)
 _SEEN_EVERY_MS = 60_000  # a second UPDATE per session, for a list that people read, is not worth more
 
 
@@ -37,6 +61,14 @@ class Device(msgspec.Struct, frozen=True):
     profile: str
     status: str
     enrolment_token_id: str | None = None
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """A device that has shown who it is, and what it has used. Its allowance is locked until the transaction ends."""
+
+    id: str
+    profile: str
+    allowance: Allowance
 
 
 def id_of(thumbprint: str) -> str:
@@ -126,22 +158,14 @@ async def add_token(connection: AsyncConnection, device_id: str, thumbprint: str
     return token
 
 
-async def authenticate(connection: AsyncConnection, token: str, proof: Proof, now_ms: int) -> Device:
+async def authenticate(connection: AsyncConnection, token: str, proof: Proof, now_ms: int) -> Caller:
     """The device behind a token and a proof. The first use of a new key's token ends the old key.
 
     Raises:
         RefusalError: ``invalid_token`` (unknown, ended, or bound to another key), ``device_suspended``.
     """
-    query = (
-        select(DEVICES.c.id, DEVICES.c.profile, DEVICES.c.status, DEVICES.c.thumbprint, DEVICES.c.last_seen_ms)
-        .join(ACCESS_TOKENS, ACCESS_TOKENS.c.device_id == DEVICES.c.id)
-        .where(
-            ACCESS_TOKENS.c.token_sha256 == secrets.digest(token),
-            ACCESS_TOKENS.c.thumbprint == proof.thumbprint,
-            ACCESS_TOKENS.c.revoked_ms.is_(None),
-        )
-    )
-    row = (await connection.execute(query)).one_or_none()
+    named = {"digest": secrets.digest(token), "thumbprint": proof.thumbprint}
+    row = (await connection.execute(_AUTHENTICATE, named)).one_or_none()
     if row is None or row.status in ("revoked", "removed"):
         raise RefusalError(401, "invalid_token", "the token is unknown, revoked or bound to another key")
     if row.status != "active":
@@ -150,13 +174,14 @@ async def authenticate(connection: AsyncConnection, token: str, proof: Proof, no
         await _change_key(connection, row.id, token, proof, now_ms)
     if row.last_seen_ms is None or now_ms - row.last_seen_ms >= _SEEN_EVERY_MS:
         await connection.execute(update(DEVICES).where(DEVICES.c.id == row.id).values(last_seen_ms=now_ms))
-    return Device(id=row.id, profile=row.profile, status=row.status)
+    allowance = Allowance(row.tokens, row.filled_ms, row.day, row.sessions, row.seconds)
+    return Caller(id=row.id, profile=row.profile, allowance=allowance)
 
 
 async def _change_key(connection: AsyncConnection, device_id: str, token: str, proof: Proof, now_ms: int) -> None:
-    await end_tokens(connection, device_id, now_ms, keep=token)
     values = {"thumbprint": proof.thumbprint, "changed_ms": now_ms}
     await connection.execute(update(DEVICES).where(DEVICES.c.id == device_id).values(values))
+    await end_tokens(connection, device_id, now_ms, keep=token)
     await audit.note(connection, device_id, "key changed", device_id, "the new key was used", now_ms=now_ms)
 
 

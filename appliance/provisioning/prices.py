@@ -13,7 +13,7 @@ from typing import Any
 PRICES_OF = "2026-11-22"
 _MOST = 10**9  # no session has more tokens: a device's nonsense must not overflow the sums
 
-_KINDS = ("text_in", "text_cached", "text_out", "audio_in", "audio_cached", "audio_out", "image_in", "image_cached")
+KINDS = ("text_in", "text_cached", "text_out", "audio_in", "audio_cached", "audio_out", "image_in", "image_cached")
 _FIRST = (4, 0.40, 16, 32, 0.40, 64, 5, 0.50)
 _SECOND = (4, 0.40, 24, 32, 0.40, 64, 5, 0.50)
 PRICES: Mapping[str, tuple[float, ...]] = {
@@ -35,13 +35,13 @@ def tokens(usage: Mapping[str, Any]) -> int:
 def cost_usd(usage: Mapping[str, Any], model: str) -> float | None:
     """What they cost; None for an unknown model or tokens that are not told by kind."""
     price = PRICES.get(re.sub(r"-\d{4}-\d{2}-\d{2}$", "", model))
-    if price is None or not any(kind in usage for kind in _KINDS):
+    if price is None or not any(kind in usage for kind in KINDS):
         return None
-    count = {kind: _count(usage.get(kind)) for kind in _KINDS}
+    count = {kind: _count(usage.get(kind)) for kind in KINDS}
     for what in ("text", "audio", "image"):  # the cached ones are part of the input
         count[f"{what}_cached"] = min(count[f"{what}_cached"], count[f"{what}_in"])
         count[f"{what}_in"] -= count[f"{what}_cached"]
-    return sum(count[kind] * price[at] for at, kind in enumerate(_KINDS)) / 1e6
+    return sum(count[kind] * price[at] for at, kind in enumerate(KINDS)) / 1e6
 
 
 def _count(value: Any) -> int:

@@ -28,6 +28,11 @@ def invalid_request(detail: str) -> RefusalError:
     return RefusalError(400, "invalid_request", detail)
 
 
+def printable(text: str) -> str:
+    """What a stranger said of itself, fit for a terminal and for both stores: no escape sequences, no NUL."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def answer(request: Request, refusal: RefusalError) -> Response:
     """The refusal in the form its path speaks."""
     headers = {}

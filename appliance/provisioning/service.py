@@ -16,6 +16,7 @@ from starlette.requests import Request
 from appliance.provisioning import nonces, proofs
 from appliance.provisioning.catalogue import Catalogue
 from appliance.provisioning.problems import RefusalError
+from appliance.provisioning.provider_bucket import ProviderBucket
 from appliance.provisioning.settings import Settings
 
 
@@ -26,7 +27,9 @@ class Service:
     settings: Settings
     engine: AsyncEngine
     catalogue: Catalogue
+    provider: ProviderBucket
     now: Callable[[], float]
+    random: Callable[[], float]
 
     def now_ms(self) -> int:
         """The wall clock as the database keeps it."""

@@ -6,9 +6,11 @@ Responsible for: the order of checks, and that every attempt is in the audit log
 from __future__ import annotations
 
 import logging
+import math
 import time
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Body, Header, Path
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,9 +19,8 @@ from starlette.responses import JSONResponse, Response
 
 from appliance.provisioning import database, devices, mints, secrets
 from appliance.provisioning.catalogue import Offer
-from appliance.provisioning.mints import Attempt
-from appliance.provisioning.problems import RefusalError
-from appliance.provisioning.proofs import Proof
+from appliance.provisioning.mints import Attempt, Opened
+from appliance.provisioning.problems import RefusalError, invalid_request, printable
 from appliance.provisioning.service import CurrentService, Service
 from appliance.provisioning.upstream import Minted, Upstream, UpstreamError
 
@@ -63,35 +64,44 @@ async def create_session(
     token = _access_token(request)
     proof = service.check_proof(request, token)
     now_ms = service.now_ms()
+    if wait_ms := service.provider.wait_ms(now_ms):
+        raise _overloaded(service, wait_ms)
     async with database.quick(service.engine).begin() as connection:
-        device = await devices.authenticate(connection, token, proof, now_ms)
-        offer = await _choose(service, connection, device.profile, body, now_ms)
-        attempt = Attempt(idempotency_key=idempotency_key, profile=device.profile, transport=body.transport)
-        session_id = await mints.open_one(connection, device, proof, attempt, now_ms)
+        caller = await devices.authenticate(connection, token, proof, now_ms)
+        offer = await _choose(service, connection, caller.profile, body, now_ms)
+        attempt = Attempt(idempotency_key=idempotency_key, profile=caller.profile, transport=body.transport)
+        opened = await mints.open_one(connection, caller, offer.profile.limits, proof, attempt, now_ms)
+    if opened.refused:
+        detail = f"this device has had {opened.refused.reason}"
+        raise RefusalError(429, mints.QUOTA, detail, retry_after_s=math.ceil(opened.refused.after_ms / 1000))
     try:
-        minted = await offer.upstream.mint(secrets.safety_identifier(service.settings.pepper, device.id))
-    except UpstreamError as error:
-        _log.warning("mint device=%s profile=%s outcome=%s: %s", device.id, device.profile, error.code, error.detail)
-        await _settle(service, proof, started_s, error.code, None, error.request_id)
+        if wait_ms := await service.provider.take(now_ms):
+            raise _overloaded(service, wait_ms)
+        minted = await offer.upstream.mint(secrets.safety_identifier(service.settings.pepper, caller.id))
+    except (UpstreamError, RefusalError) as error:
+        request_id = error.request_id if isinstance(error, UpstreamError) else None
+        async with database.quick(service.engine).begin() as connection:
+            await mints.settle(connection, proof, error.code, _ms_since(started_s), None, request_id)
+            await mints.give_back(connection, caller.id, opened.session_id, now_ms)
+        if isinstance(error, RefusalError):
+            raise
+        _log.warning("mint device=%s profile=%s outcome=%s: %s", caller.id, caller.profile, error.code, error.detail)
         raise RefusalError(
             _STATUS[error.code], error.code, _DETAIL[error.code], retry_after_s=_retry_after_s(error)
         ) from None
-    await _settle(service, proof, started_s, "minted", minted, minted.request_id)
-    return JSONResponse(_granted(session_id, minted, offer.upstream), 201)
-
-
-async def _settle(
-    service: Service, proof: Proof, started_s: float, outcome: str, minted: Minted | None, request_id: str | None
-) -> None:
     async with database.quick(service.engine).begin() as connection:
-        await mints.settle(
-            connection,
-            proof,
-            outcome=outcome,
-            latency_ms=round((time.perf_counter() - started_s) * 1000),
-            secret=minted.value if minted else None,
-            upstream_request_id=request_id,
-        )
+        await mints.settle(connection, proof, "minted", _ms_since(started_s), minted.value, minted.request_id)
+    return JSONResponse(_granted(opened, minted, offer.upstream), 201)
+
+
+def _ms_since(started_s: float) -> int:
+    return round((time.perf_counter() - started_s) * 1000)
+
+
+def _overloaded(service: Service, wait_ms: int) -> RefusalError:
+    # Whoever is told the same second comes back in the same second.
+    wait_s = math.ceil(wait_ms / 1000 + service.random() * _OVERLOADED_RETRY_S)
+    return RefusalError(503, "overloaded", "the fleet asks for more than the provider allows", retry_after_s=wait_s)
 
 
 async def _choose(
@@ -106,14 +116,14 @@ async def _choose(
     return offer
 
 
-def _granted(session_id: str, minted: Minted, upstream: Upstream) -> dict[str, Any]:
+def _granted(opened: Opened, minted: Minted, upstream: Upstream) -> dict[str, Any]:
     return {
-        "session_id": session_id,
+        "session_id": opened.session_id,
         "kind": "client_secret",
         "value": minted.value,
         "expires_in": minted.expires_in_s,
         "connect": {"url": upstream.connect_url, "model": upstream.model},
-        "limits": {"max_session_s": upstream.max_session_s, "sessions_left_today": None},
+        "limits": {"max_session_s": upstream.max_session_s, "sessions_left_today": opened.sessions_left},
     }
 
 
@@ -125,7 +135,7 @@ def _retry_after_s(error: UpstreamError) -> int | None:
 async def report(
     request: Request,
     service: CurrentService,
-    session_id: Annotated[str, Path(max_length=36)],
+    session_id: Annotated[str, Path(max_length=36, pattern=r"^[\x21-\x7e]+$")],
     body: Annotated[SessionReport, Body()],
 ) -> Response:
     """Stores how a session went."""
@@ -133,19 +143,32 @@ async def report(
     proof = service.check_proof(request, token)
     now_ms = service.now_ms()
     async with database.quick(service.engine).begin() as connection:
-        device = await devices.authenticate(connection, token, proof, now_ms)
+        caller = await devices.authenticate(connection, token, proof, now_ms)
         await devices.remember(connection, proof, now_ms)
         await mints.report(
             connection,
-            device,
+            caller,
             session_id,
             duration_s=body.duration_s,
-            reason=body.reason,
-            usage=body.usage,
-            model=body.model,
+            reason=printable(body.reason),
+            usage=_plain(body.usage),
+            model=printable(body.model),
             now_ms=now_ms,
         )
     return Response(status_code=204)
+
+
+def _plain(usage: dict[str, Any]) -> dict[str, Any]:
+    """As both stores can keep it: no infinities, no halves of characters.
+
+    Raises:
+        RefusalError: it cannot be kept.
+    """
+    try:
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(usage))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError):
+        raise invalid_request("missing or malformed: usage") from None
+    return plain
 
 
 def _access_token(request: Request) -> str:

@@ -41,6 +41,9 @@ def _on_connect(connection: DBAPIConnection, _record: Any) -> None:
 
 
 def _on_begin(connection: Connection) -> None:
+    if connection.get_execution_options().get("reading"):
+        connection.exec_driver_sql("BEGIN")  # sees one moment, and nobody waits for it
+        return
     level = "FULL" if connection.get_execution_options().get("durable", True) else "NORMAL"
     if connection.info.get("synchronous") != level:  # each statement is a trip to the driver's thread
         connection.exec_driver_sql(f"PRAGMA synchronous={level}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from appliance.credentials import dpop, enrolment
 from appliance.credentials.enrolment import Enrolment
@@ -44,7 +45,17 @@ def store_section() -> str:
     return f'[store]\nurl = "{CHOSEN[-1].url}"\npassword_file = "{CHOSEN[-1].password_file}"\n'
 
 
-def make_data(tmp_path: Path, upstream_url: str) -> Path:
+@contextlib.asynccontextmanager
+async def database_of(store: Store) -> AsyncIterator[AsyncEngine]:
+    """An engine over the store for the block."""
+    engine = database.connect(store)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+def make_data(tmp_path: Path, upstream_url: str, toml: str = "") -> Path:
     """An initialised data directory over the given upstream, on the test's store."""
     data = tmp_path / "data"
     key_file = tmp_path / "provider.key"
@@ -52,7 +63,7 @@ def make_data(tmp_path: Path, upstream_url: str) -> Path:
     key_file.chmod(0o600)
     initialise.prepare(data, Choices(base_url=upstream_url, api_key_file=str(key_file)))
     config = data / settings.CONFIG_NAME
-    config.write_text(config.read_text() + store_section())
+    config.write_text(config.read_text() + toml + store_section())
     if store_section():
         (data / settings.DATABASE_NAME).unlink()
     asyncio.run(database.upgrade(settings.load(data).store))

@@ -32,7 +32,7 @@ def test_a_device_in_1970_enrols_and_mints(tmp_path: Path, capsys: Capsys) -> No
             assert 50 < grant.expires_in_s <= 60
             assert grant.url == f"ws{upstream.url[4:]}/v1/realtime"
             assert grant.model == "gpt-realtime-1.5"
-            assert (grant.limits.max_session_s, grant.limits.sessions_left_today) == (3600, None)
+            assert (grant.limits.max_session_s, grant.limits.sessions_left_today) == (3600, 199)
             (row,) = running.query("select session_id, outcome, upstream_request_id, secret_sha256_prefix from mints")
             assert row == (
                 grant.session_id,
