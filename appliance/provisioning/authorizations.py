@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import ApplianceError, Secret
-from appliance.provisioning import audit, database, devices, secrets, tokens
+from appliance.provisioning import audit, database, devices, preregistrations, secrets, tokens
 from appliance.provisioning.devices import Description
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.schema import AUTHORIZATIONS
@@ -42,7 +42,7 @@ class Polled(msgspec.Struct, frozen=True):
 async def open_one(
     connection: AsyncConnection, thumbprint: str, description: Description, enrolment_token: str | None, now_ms: int
 ) -> Opened:
-    """Starts an authorization for a key: approved at once with a good enrolment token, else pending.
+    """Starts an authorization for a key: approved at once with a good enrolment token or an imported key, else pending.
 
     Raises:
         RefusalError: ``invalid_grant`` (bad enrolment token), ``access_denied`` (revoked device),
@@ -53,9 +53,10 @@ async def open_one(
             (AUTHORIZATIONS.c.expires_ms < now_ms) | (AUTHORIZATIONS.c.thumbprint == thumbprint)
         )
     )
+    approved = bool(enrolment_token)
     if enrolment_token:
         await _enrol_by_token(connection, thumbprint, description, enrolment_token, now_ms)
-    else:
+    elif not (approved := await _enrol_by_key(connection, thumbprint, description, now_ms)):
         await _check_room(connection)
     device_code = secrets.make(secrets.DEVICE_CODE)
     row = {
@@ -64,7 +65,7 @@ async def open_one(
         "name": description.name,
         "hardware": description.hardware,
         "software": description.software,
-        "status": "approved" if enrolment_token else "pending",
+        "status": "approved" if approved else "pending",
         "interval_s": INTERVAL_S,
         "created_ms": now_ms,
         "expires_ms": now_ms + LIFE_S * 1000,
@@ -95,6 +96,24 @@ async def _enrol_by_token(
         connection, thumbprint, description, profile=token.profile, enrolment_token_id=token.id, now_ms=now_ms
     )
     await audit.note(connection, device_id, "enrolled", device_id, f"with token {token.id}", now_ms=now_ms)
+
+
+async def _enrol_by_key(connection: AsyncConnection, thumbprint: str, description: Description, now_ms: int) -> bool:
+    """Enrols a key that was imported before; not one that the owner has sent away since: that one needs a code."""
+    known = await devices.find(connection, thumbprint)
+    if known is not None and known.status in ("revoked", "suspended"):
+        return False
+    entry = await preregistrations.use(connection, thumbprint, now_ms=now_ms)
+    if entry is None:
+        return False
+    described = Description(
+        name=entry.name or description.name, hardware=description.hardware, software=description.software
+    )
+    device_id = await devices.admit(
+        connection, thumbprint, described, profile=entry.profile, enrolment_token_id=None, now_ms=now_ms
+    )
+    await audit.note(connection, device_id, "enrolled", device_id, "its key was imported", now_ms=now_ms)
+    return True
 
 
 async def poll(connection: AsyncConnection, device_code: str, thumbprint: str, now_ms: int) -> Polled:

@@ -185,6 +185,24 @@ async def _change_key(connection: AsyncConnection, device_id: str, token: str, p
     await audit.note(connection, device_id, "key changed", device_id, "the new key was used", now_ms=now_ms)
 
 
+async def offer_key(
+    connection: AsyncConnection, caller: Caller, old_thumbprint: str, new_thumbprint: str, now_ms: int
+) -> Secret:
+    """A token for a new key beside the old one's; an earlier offer that was never used ends with it.
+
+    Raises:
+        RefusalError: ``invalid_dpop_proof``: the key is another device's.
+    """
+    theirs = await find(connection, new_thumbprint)
+    if theirs is not None and theirs.id != caller.id:
+        raise RefusalError(400, "invalid_dpop_proof", "the new key cannot be used")
+    of_others = (ACCESS_TOKENS.c.device_id == caller.id) & (ACCESS_TOKENS.c.thumbprint != old_thumbprint)
+    await connection.execute(
+        update(ACCESS_TOKENS).where(of_others, ACCESS_TOKENS.c.revoked_ms.is_(None)).values(revoked_ms=now_ms)
+    )
+    return await add_token(connection, caller.id, new_thumbprint, now_ms)
+
+
 async def remove(connection: AsyncConnection, token: str, proof: Proof, now_ms: int) -> None:
     """A device's own farewell (RFC 7009). An unknown token is fine: it is gone either way.
 

@@ -26,6 +26,8 @@ class Choices(msgspec.Struct, frozen=True):
     api_key_file: str = ""
     key_file: str = ""
     model: str = ""
+    store_url: str = ""
+    store_password_file: str = ""
 
     @property
     def any_given(self) -> bool:
@@ -86,14 +88,14 @@ def _toml(choices: Choices) -> str:
     )
     if choices.upstream == "static":
         return (
-            f"{head}\n[profiles.default]\n"
+            f"{head}{_store(choices)}\n[profiles.default]\n"
             'kind = "static"      # a self-hosted compatible server: every device gets this key\n'
             f"url = {_quoted(choices.url)}\n"
             f"key_file = {_quoted(_absolute(choices.key_file))}\n"
             f"model = {_quoted(model)}\n"
         )
     return (
-        f"{head}\n[profiles.default]\n"
+        f"{head}{_store(choices)}\n[profiles.default]\n"
         'kind = "openai"      # mints a client secret per conversation\n'
         f"base_url = {_quoted(choices.base_url or 'https://api.openai.com')}\n"
         f"api_key_file = {_quoted(_absolute(choices.api_key_file) or 'openai.key')}\n"
@@ -102,6 +104,14 @@ def _toml(choices: Choices) -> str:
         'type = "realtime"\n'
         f"model = {_quoted(model)}\n"
     )
+
+
+def _store(choices: Choices) -> str:
+    if not choices.store_url:
+        return '\n# [store]                # without it a SQLite file here\n# url = "postgresql+psycopg://user@host/database"\n'
+    password = _absolute(choices.store_password_file)
+    named = f"password_file = {_quoted(password)}\n" if password else ""
+    return f"\n[store]\nurl = {_quoted(choices.store_url)}\n{named}"
 
 
 def _absolute(path: str) -> str:

@@ -73,8 +73,13 @@ def _as_of(allowance: Allowance, limits: Limits, now_ms: int) -> Allowance:
     )
 
 
+def left_today(allowance: Allowance, limits: Limits, now_ms: int) -> int | None:
+    """How many sessions more today, of an allowance that may be of an earlier day."""
+    return sessions_left(_as_of(allowance, limits, now_ms), limits)
+
+
 def sessions_left(allowance: Allowance, limits: Limits) -> int | None:
-    """How many more today; None where there is no such limit."""
+    """How many more on the allowance's own day; None where there is no such limit."""
     return max(0, limits.per_day - allowance.sessions) if limits.per_day else None
 
 

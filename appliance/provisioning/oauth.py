@@ -14,14 +14,14 @@ from starlette.responses import JSONResponse, Response
 
 from appliance.provisioning import authorizations, devices
 from appliance.provisioning.devices import Description
-from appliance.provisioning.problems import RefusalError, printable
+from appliance.provisioning.problems import OAUTH_PROBLEMS, RefusalError, printable
 from appliance.provisioning.service import CurrentService
 
 CLIENT_ID = "voice-appliance"
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 API_VERSION = 1
 
-router = APIRouter()
+router = APIRouter(responses=OAUTH_PROBLEMS)
 
 _POLL_ERRORS = {
     "authorization_pending": "the owner has not approved the code yet",
@@ -66,6 +66,7 @@ async def discovery(request: Request, service: CurrentService) -> dict[str, Any]
         "token_endpoint": f"{issuer}/oauth/token",
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "sessions_endpoint": f"{issuer}/v1/sessions",
+        "device_endpoint": f"{issuer}/v1/device",
         "grant_types_supported": [GRANT],
         "response_types_supported": [],
         "token_endpoint_auth_methods_supported": ["none"],

@@ -7,9 +7,41 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
+from typing import Any
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
+
+
+class Problem(BaseModel):
+    """RFC 9457, with a stable code."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+
+
+class OAuthProblem(BaseModel):
+    """RFC 6749 §5.2."""
+
+    error: str
+    error_description: str
+
+
+# For the published description: every refusal of a path looks like this, whatever its status.
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "refused; `code` says why",
+        "content": {"application/problem+json": {}},
+        "model": Problem,
+    }
+}
+OAUTH_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "default": {"description": "refused; `error` says why", "model": OAuthProblem}
+}
 
 
 class RefusalError(Exception):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Body, Header, Path
@@ -20,12 +20,12 @@ from starlette.responses import JSONResponse, Response
 from appliance.provisioning import database, devices, mints, secrets
 from appliance.provisioning.catalogue import Offer
 from appliance.provisioning.mints import Attempt, Opened
-from appliance.provisioning.problems import RefusalError, invalid_request, printable
-from appliance.provisioning.service import CurrentService, Service
+from appliance.provisioning.problems import PROBLEMS, RefusalError, invalid_request, printable
+from appliance.provisioning.service import CurrentService, Service, access_token
 from appliance.provisioning.upstream import Minted, Upstream, UpstreamError
 
 _log = logging.getLogger(__name__)
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", responses=PROBLEMS)
 
 _STATUS = {"upstream_unavailable": 502, "spend_limit": 429, "overloaded": 503}
 _DETAIL = {
@@ -52,7 +52,32 @@ class SessionReport(BaseModel):
     model: str = Field("", max_length=64)
 
 
-@router.post("/sessions", status_code=201)
+class Connect(BaseModel):
+    """Where the session is opened."""
+
+    url: str
+    model: str
+
+
+class SessionLimits(BaseModel):
+    """What is left; null where there is no limit."""
+
+    max_session_s: int
+    sessions_left_today: int | None
+
+
+class SessionGrant(BaseModel):
+    """A short-lived secret. ``kind`` tells it from what other transports may get one day."""
+
+    session_id: str
+    kind: Literal["client_secret"]
+    value: str
+    expires_in: int
+    connect: Connect
+    limits: SessionLimits
+
+
+@router.post("/sessions", status_code=201, response_model=SessionGrant)
 async def create_session(
     request: Request,
     service: CurrentService,
@@ -61,7 +86,7 @@ async def create_session(
 ) -> Response:
     """Mints a short-lived secret for one session."""
     started_s = time.perf_counter()
-    token = _access_token(request)
+    token = access_token(request)
     proof = service.check_proof(request, token)
     now_ms = service.now_ms()
     if wait_ms := service.provider.wait_ms(now_ms):
@@ -72,6 +97,7 @@ async def create_session(
         attempt = Attempt(idempotency_key=idempotency_key, profile=caller.profile, transport=body.transport)
         opened = await mints.open_one(connection, caller, offer.profile.limits, proof, attempt, now_ms)
     if opened.refused:
+        service.observe(mints.QUOTA, time.perf_counter() - started_s)
         detail = f"this device has had {opened.refused.reason}"
         raise RefusalError(429, mints.QUOTA, detail, retry_after_s=math.ceil(opened.refused.after_ms / 1000))
     try:
@@ -83,6 +109,7 @@ async def create_session(
         async with database.quick(service.engine).begin() as connection:
             await mints.settle(connection, proof, error.code, _ms_since(started_s), None, request_id)
             await mints.give_back(connection, caller.id, opened.session_id, now_ms)
+        service.observe(error.code, time.perf_counter() - started_s)
         if isinstance(error, RefusalError):
             raise
         _log.warning("mint device=%s profile=%s outcome=%s: %s", caller.id, caller.profile, error.code, error.detail)
@@ -91,6 +118,7 @@ async def create_session(
         ) from None
     async with database.quick(service.engine).begin() as connection:
         await mints.settle(connection, proof, "minted", _ms_since(started_s), minted.value, minted.request_id)
+    service.observe("minted", time.perf_counter() - started_s)
     return JSONResponse(_granted(opened, minted, offer.upstream), 201)
 
 
@@ -139,7 +167,7 @@ async def report(
     body: Annotated[SessionReport, Body()],
 ) -> Response:
     """Stores how a session went."""
-    token = _access_token(request)
+    token = access_token(request)
     proof = service.check_proof(request, token)
     now_ms = service.now_ms()
     async with database.quick(service.engine).begin() as connection:
@@ -169,10 +197,3 @@ def _plain(usage: dict[str, Any]) -> dict[str, Any]:
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError):
         raise invalid_request("missing or malformed: usage") from None
     return plain
-
-
-def _access_token(request: Request) -> str:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "dpop" or not token or len(token) > 128:
-        raise RefusalError(401, "invalid_token", "the request needs Authorization: DPoP and the device's token")
-    return token

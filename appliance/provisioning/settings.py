@@ -147,7 +147,12 @@ def _listen(address: str, where: Path) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise ConfigError(f"{where}: metrics.listen = {address!r}", hint='it must look like "127.0.0.1:9464"')
-    return host.strip("[]"), int(port)
+    host = host.strip("[]")
+    if host not in ("localhost", "::1") and not host.startswith("127."):
+        raise ConfigError(
+            f"{where}: metrics.listen = {address!r}", hint="only loopback: they tell how busy the fleet is"
+        )
+    return host, int(port)
 
 
 def check_issuer(issuer: str, where: object) -> str:
