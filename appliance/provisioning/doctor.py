@@ -157,7 +157,7 @@ async def _certificates(configured: Settings, path: Path | None) -> AsyncIterato
     host = urlsplit(configured.issuer).hostname or ""
     if path is not None:
         try:
-            yield _judge(f"certificate {path}", certificates.read(path), host, dt.datetime.now(dt.UTC))
+            yield judge(f"certificate {path}", certificates.read(path), host, dt.datetime.now(dt.UTC))
         except ConfigError as error:
             yield Finding(error.message, error.hint)
     if not configured.issuer.startswith("https://"):
@@ -168,7 +168,7 @@ async def _certificates(configured: Settings, path: Path | None) -> AsyncIterato
         what = f"certificate: nothing answers TLS at {configured.issuer} ({type(error).__name__})"
         yield Finding(what, "start the service or its proxy, check DNS and port")
         return
-    yield _judge(f"certificate at {configured.issuer}", shown, host, dt.datetime.now(dt.UTC))
+    yield judge(f"certificate at {configured.issuer}", shown, host, dt.datetime.now(dt.UTC))
 
 
 async def _shown(host: str, port: int) -> Certificate:
@@ -183,7 +183,8 @@ async def _shown(host: str, port: int) -> Certificate:
     return certificates.from_der(raw)
 
 
-def _judge(what: str, found: Certificate, host: str, now: dt.datetime) -> Finding:
+def judge(what: str, found: Certificate, host: str, now: dt.datetime) -> Finding:
+    """What a certificate is worth to devices that call ``host``."""
     left = (found.ends - now).days
     if found.ends <= now:
         return Finding(f"{what}: ended on {found.ends:%Y-%m-%d}", "renew it; devices refuse it, but for pinned ones")

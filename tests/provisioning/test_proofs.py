@@ -6,7 +6,9 @@ import base64
 import json
 from pathlib import Path
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -123,3 +125,69 @@ def test_addresses_are_compared_as_the_standard_says(identity: Identity) -> None
     for other in ("https://voice.example/v1/X", "http://voice.example/v1/x", "https://voice.example:444/v1/x"):
         with pytest.raises(RefusalError):
             proofs.verify([proof], method="POST", url=other)
+
+
+def judged(proof: str) -> dict[str, object] | None:
+    """What another library makes of the signature: the claims, or None."""
+    try:
+        key = jwt.PyJWK.from_dict(jwt.get_unverified_header(proof)["jwk"], algorithm="ES256")
+        claims: dict[str, object] = jwt.decode(
+            proof, key, algorithms=["ES256"], options={"verify_iat": False, "verify_aud": False}
+        )
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, UnicodeError):
+        return None
+    return claims
+
+
+def accepted(proof: str) -> bool:
+    try:
+        proofs.verify([proof], method="POST", url=URL)
+    except RefusalError:
+        return False
+    return True
+
+
+@given(jti=st.text(min_size=1, max_size=64), nonce=st.text(max_size=64), now_s=st.floats(0, 1e10))
+@settings(max_examples=80, deadline=None)
+def test_what_we_accept_another_library_verifies(identity: Identity, jti: str, nonce: str, now_s: float) -> None:
+    proof = dpop.proof(identity, method="POST", url=URL, now_s=now_s, jti=jti, nonce=nonce)
+    claims = judged(proof)
+    assert claims is not None
+    assert (claims["jti"], claims["nonce"]) == (jti, nonce)
+    assert accepted(proof) == (len(jti) <= 128 and len(proof) <= proofs.PROOF_AT_MOST)
+
+
+@given(data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_what_another_library_refuses_we_refuse(identity: Identity, data: st.DataObject) -> None:
+    proof = good_proof(identity)
+    for _ in range(data.draw(st.integers(1, 3))):
+        position = data.draw(st.integers(0, len(proof) - 1))
+        length = data.draw(st.integers(0, 3))
+        inserted = data.draw(st.text("ABCabc019-_=.+/", max_size=3))
+        proof = proof[:position] + inserted + proof[position + length :]
+    if accepted(proof):
+        assert judged(proof) == judged(good_proof(identity))  # the same claims under the same key, or nothing
+
+
+@given(claims=st.dictionaries(st.sampled_from(["jti", "htm", "htu", "iat", "nonce"]), st.text() | st.integers()))
+@settings(max_examples=80, deadline=None)
+def test_a_proof_of_another_library_passes_if_its_claims_do(identity: Identity, claims: dict[str, object]) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
+    headers = {"typ": "dpop+jwt", "jwk": public}
+    good = {"jti": "j", "htm": "POST", "htu": URL, "iat": 0, "nonce": "n"}
+    assert accepted(jwt.encode(good, key, algorithm="ES256", headers=headers))
+    assert not accepted(jwt.encode(good, key, algorithm="ES256", headers={**headers, "jwk": identity.public_jwk}))
+    whole = {**good, **claims}
+    fits = (
+        isinstance(whole["jti"], str)
+        and 0 < len(whole["jti"]) <= 128
+        and (whole["htm"], whole["htu"]) == ("POST", URL)
+        and isinstance(whole["iat"], int)
+        and isinstance(whole["nonce"], str)
+    )
+    signed = f"{encode({**headers, 'alg': 'ES256'})}.{encode(whole)}".encode()
+    signature = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256).sign(signed, key)
+    proof = f"{signed.decode()}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+    assert accepted(proof) == (fits and len(proof) <= proofs.PROOF_AT_MOST)
