@@ -48,6 +48,7 @@ def create(
             app.state.service = Service(
                 settings=settings,
                 engine=engine,
+                quick=database.quick(engine),
                 catalogue=Catalogue(settings, client),
                 provider=ProviderBucket(engine, settings.fleet_per_s),
                 now=now,

@@ -11,6 +11,7 @@ since an IntegrityError ends a transaction of PostgreSQL.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,16 +45,24 @@ def quick(engine: AsyncEngine) -> AsyncEngine:
 
 def insert(connection: AsyncConnection, table: Table) -> Insert:
     """An INSERT that takes ``on_conflict_do_nothing`` and ``on_conflict_do_update``, which both stores word alike."""
-    if connection.dialect.name == "postgresql":
+    return _insert(connection.dialect.name, table)
+
+
+def _insert(dialect: str, table: Table) -> Insert:
+    if dialect == "postgresql":
         return postgresql_dialect.insert(table)  # type: ignore[return-value]  # the same two methods
     return sqlite_dialect.insert(table)
 
 
 async def add(connection: AsyncConnection, table: Table, row: dict[str, Any]) -> bool:
     """Inserts a row, unless one of its key or of a unique column is there already; tells which."""
-    insertion = insert(connection, table).values(row).on_conflict_do_nothing()
+    return (await connection.execute(_addition(connection.dialect.name, table), row)).rowcount > 0
+
+
+@functools.cache  # to build a statement takes as long as to run it
+def _addition(dialect: str, table: Table) -> Insert:
     # Without the option SQLAlchemy leaves the count of an INSERT unknown, but on SQLite.
-    return (await connection.execute(insertion, execution_options={"preserve_rowcount": True})).rowcount > 0
+    return _insert(dialect, table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
 async def version(connection: AsyncConnection) -> str | None:

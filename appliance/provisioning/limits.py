@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.provisioning.configuration import Limits
@@ -88,10 +88,16 @@ async def lock(connection: AsyncConnection, device_id: str) -> None:
     await connection.execute(select(ALLOWANCES.c.day).where(ALLOWANCES.c.device_id == device_id).with_for_update())
 
 
+_STORE = (
+    update(ALLOWANCES)
+    .where(ALLOWANCES.c.device_id == bindparam("of_device"))
+    .values({name: bindparam(name) for name in Allowance.__struct_fields__})
+)
+
+
 async def store(connection: AsyncConnection, device_id: str, allowance: Allowance) -> None:
     """Keeps what `charged` came to."""
-    values = msgspec.structs.asdict(allowance)
-    await connection.execute(update(ALLOWANCES).where(ALLOWANCES.c.device_id == device_id).values(values))
+    await connection.execute(_STORE, {"of_device": device_id, **msgspec.structs.asdict(allowance)})
 
 
 async def give_back(connection: AsyncConnection, device_id: str, charged_ms: int) -> None:

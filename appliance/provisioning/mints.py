@@ -120,6 +120,14 @@ def _key_reused(how: str) -> RefusalError:
     return RefusalError(422, "idempotency_key_reused", f"this Idempotency-Key was used {how}: make a new one")
 
 
+_SETTLED = ("outcome", "latency_ms", "secret_sha256_prefix", "upstream_request_id")
+_SETTLE = (
+    update(MINTS)
+    .where(MINTS.c.jti_sha256 == bindparam("of_proof"))
+    .values({name: bindparam(name) for name in _SETTLED})
+)
+
+
 async def settle(
     connection: AsyncConnection,
     proof: Proof,
@@ -135,7 +143,7 @@ async def settle(
         "secret_sha256_prefix": secrets.digest(secret)[:16] if secret else None,
         "upstream_request_id": upstream_request_id,
     }
-    await connection.execute(update(MINTS).where(MINTS.c.jti_sha256 == proof.jti_sha256).values(values))
+    await connection.execute(_SETTLE, {"of_proof": proof.jti_sha256, **values})
 
 
 async def give_back(connection: AsyncConnection, device_id: str, session_id: str, charged_ms: int) -> None:

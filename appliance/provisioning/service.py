@@ -26,6 +26,7 @@ class Service:
 
     settings: Settings
     engine: AsyncEngine
+    quick: AsyncEngine  # the same, for what a power cut may undo
     catalogue: Catalogue
     provider: ProviderBucket
     now: Callable[[], float]
