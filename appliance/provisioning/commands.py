@@ -53,6 +53,8 @@ async def run(parsed: argparse.Namespace, data: Path) -> str:
         ApplianceError: with the remedy.
     """
     configured = settings.load(data)
+    if parsed.command == "import":
+        await database.upgrade(configured.store)  # a fresh store needs no `init` before
     async with _opened(configured) as engine:
         async with engine.begin() as connection:
             if await database.version(connection) != REVISION:

@@ -74,9 +74,14 @@ def test_a_database_moves_by_command(tmp_path: Path, capsys: Capsys) -> None:
     assert "not empty" in capsys.readouterr().err
     (data / settings.DATABASE_NAME).unlink()
     assert command("init", "--data", str(data)) == 0
+    assert command("import", file, "--data", str(data)) == 0
+    capsys.readouterr()
+    assert command("tokens", "list", "--data", str(data)) == 0
+    assert "moves along" in capsys.readouterr().out
     (data / settings.DATABASE_NAME).unlink()
-    assert command("import", file, "--data", str(data)) == 1
+    assert command("tokens", "list", "--data", str(data)) == 1
     assert "run init again" in capsys.readouterr().err
+    assert command("import", file, "--data", str(data)) == 0  # makes the schema by itself
 
 
 def test_init_can_name_a_store(tmp_path: Path, capsys: Capsys) -> None:
