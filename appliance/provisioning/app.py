@@ -13,13 +13,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from appliance.errors import ConfigError
 from appliance.provisioning import database, device_routes, health, oauth, problems, sessions, upstream
 from appliance.provisioning.admission import Admission
 from appliance.provisioning.catalogue import Catalogue
@@ -71,8 +72,9 @@ def create(
     app.add_exception_handler(RefusalError, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_malformed)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(OperationalError, _on_database)
-    app.add_exception_handler(PoolTimeoutError, _on_database)
+    # ConfigError: the file with the database's password is gone.
+    for away in (OperationalError, InterfaceError, PoolTimeoutError, ConfigError):
+        app.add_exception_handler(away, _on_database)
     app.add_middleware(Envelope, admission=admission)
     return app
 
@@ -165,7 +167,9 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 
 async def _on_database(request: Request, error: Exception) -> Response:
-    # hide_parameters keeps rows out of this text.
-    _log.error("the database does not answer: %s (voice-provisioning doctor)", error)
+    # The driver's own first line: the rest repeats the statement, over many lines.
+    cause = getattr(error, "orig", None) or error
+    said = str(cause).partition("\n")[0][:200]
+    _log.error("the database does not answer: %s: %s (voice-provisioning doctor)", type(cause).__name__, said)
     refusal = RefusalError(503, "overloaded", "the database does not answer", retry_after_s=5)
     return problems.answer(request, refusal)

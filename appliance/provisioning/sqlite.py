@@ -24,7 +24,7 @@ def connect(path: Path) -> AsyncEngine:
     """
 
     async def open_one() -> _Connection:
-        connection = _Connection(lambda: sqlite3.connect(path, timeout=10, check_same_thread=False), 64)
+        connection = _Connection(lambda: sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False), 64)
         connection._thread.daemon = True  # noqa: SLF001 as SQLAlchemy does: a forgotten one must not keep us alive
         await connection
         return connection
@@ -42,6 +42,7 @@ def connect(path: Path) -> AsyncEngine:
     return engine
 
 
+BUSY_S = 10.0
 _INSTANT = ("cursor",)  # makes an object; touches no file
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from appliance.errors import Secret
+from appliance.provisioning.settings import Store
 from tests.fakes.upstream import Answer, FakeUpstream
+from tests.provisioning.postgres import Postgres
 from tests.provisioning.running import Device, command, enrolled, enrolment_token, make_data, service
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -143,3 +146,40 @@ def test_a_replica_killed_in_mid_mint_charges_nobody_twice(tmp_path: Path, capsy
 
     with FakeUpstream() as upstream:
         asyncio.run(story(upstream))
+
+
+def test_a_database_that_goes_away_is_503_until_it_is_back(
+    request: pytest.FixtureRequest,
+    store: Store,
+    tmp_path: Path,
+    capsys: Capsys,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def away() -> Callable[[], None]:
+        if store.path:
+            blocker = sqlite3.connect(store.path, check_same_thread=False)
+            blocker.execute("BEGIN EXCLUSIVE")
+            return blocker.close
+        server: Postgres = request.getfixturevalue("postgres_server")
+        await asyncio.to_thread(server.stop)
+        return server.start
+
+    async def story(upstream: FakeUpstream) -> None:
+        async with enrolled(tmp_path, capsys, upstream) as (_, device, known):
+            assert (await device.ask_session(known.token)).status == 201
+            back = await away()
+            refused = await device.ask_session(known.token, key="key-00000002")
+            assert (refused.status, json.loads(refused.body)["code"]) == (503, "overloaded")
+            assert "retry-after" in refused.headers
+            health = await device.send("/healthz", method="GET", body=b"", headers={})
+            assert health.status == (200 if store.path else 503)  # SQLite can still read
+            await asyncio.to_thread(back)
+            assert (await device.ask_session(known.token, key="key-00000002")).status == 201
+
+    monkeypatch.setattr("appliance.provisioning.sqlite.BUSY_S", 0.2)
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+    lines = [message for message in caplog.messages if "does not answer" in message]
+    assert lines
+    assert not any("\n" in line for line in lines)

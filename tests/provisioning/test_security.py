@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -190,5 +191,26 @@ def test_strangers_cannot_fill_the_database(tmp_path: Path, monkeypatch: pytest.
             assert again.status == 200  # its own earlier one makes room
 
     monkeypatch.setattr("appliance.provisioning.authorizations._PENDING_AT_MOST", 3)
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
+@pytest.mark.parametrize("name", ["'); DROP TABLE devices; --", "<script>alert(1)</script>", "a\x00b\x1b[2J", "é" * 64])
+def test_a_hostile_name_is_only_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    async def story(upstream: FakeUpstream) -> None:
+        data = await asyncio.to_thread(make_data, tmp_path, upstream.url)
+        token = await asyncio.to_thread(enrolment_token, data, capsys)
+        async with service(data) as running:
+            device = Device(tmp_path / "device", running.url)
+            form = urlencode({"client_id": "voice-appliance", "name": name, "hw": name, "enrolment_token": token})
+            assert (await device.form("/oauth/device_authorization", form)).status == 200
+            shown = "".join(letter if letter.isprintable() else "?" for letter in name)
+            assert running.query("select name, hardware, status from devices") == [(shown, shown, "active")]
+            for hostile in ("' OR '1'='1", "%27%20OR%201=1", "%00", "..%2f..", "é"):
+                path = f"/v1/sessions/{quote(hostile, safe='%')}/report"
+                answer = await device.send(path, body=b"{}", headers={"Content-Type": "application/json"})
+                assert answer.status in (400, 401, 404)
+                assert code_of(await device.ask_session(hostile if hostile.isascii() else "x")) == "invalid_token"
+
     with FakeUpstream() as upstream:
         asyncio.run(story(upstream))
