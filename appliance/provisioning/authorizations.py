@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets as randomness
 
 import msgspec
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import ApplianceError, Secret
@@ -21,6 +21,16 @@ LIFE_S = 600
 INTERVAL_S = 5
 _SLOW_DOWN_S = 5
 _PENDING_AT_MOST = 1_000  # anybody may ask; this bounds what strangers can store
+
+
+# As with proofs seen (`devices`): a few at a time, none that another request is busy with.
+_expired = (
+    select(AUTHORIZATIONS.c.device_code_sha256)
+    .where(AUTHORIZATIONS.c.expires_ms < bindparam("now_ms"))
+    .limit(100)
+    .with_for_update(skip_locked=True)
+)
+_FORGET_SOME = delete(AUTHORIZATIONS).where(AUTHORIZATIONS.c.device_code_sha256.in_(_expired))
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -48,16 +58,13 @@ async def open_one(
         RefusalError: ``invalid_grant`` (bad enrolment token), ``access_denied`` (revoked device),
             ``temporarily_unavailable`` (too many pending).
     """
-    await connection.execute(
-        delete(AUTHORIZATIONS).where(
-            (AUTHORIZATIONS.c.expires_ms < now_ms) | (AUTHORIZATIONS.c.thumbprint == thumbprint)
-        )
-    )
+    await connection.execute(delete(AUTHORIZATIONS).where(AUTHORIZATIONS.c.thumbprint == thumbprint))
+    await connection.execute(_FORGET_SOME, {"now_ms": now_ms})
     approved = bool(enrolment_token)
     if enrolment_token:
         await _enrol_by_token(connection, thumbprint, description, enrolment_token, now_ms)
     elif not (approved := await _enrol_by_key(connection, thumbprint, description, now_ms)):
-        await _check_room(connection)
+        await _check_room(connection, now_ms)
     device_code = secrets.make(secrets.DEVICE_CODE)
     row = {
         "device_code_sha256": secrets.digest(device_code),
@@ -76,8 +83,9 @@ async def open_one(
             return Opened(device_code=device_code, user_code=user_code)
 
 
-async def _check_room(connection: AsyncConnection) -> None:
-    waiting = select(func.count()).select_from(AUTHORIZATIONS).where(AUTHORIZATIONS.c.status == "pending")
+async def _check_room(connection: AsyncConnection, now_ms: int) -> None:
+    pending = (AUTHORIZATIONS.c.status == "pending") & (AUTHORIZATIONS.c.expires_ms >= now_ms)
+    waiting = select(func.count()).select_from(AUTHORIZATIONS).where(pending)
     if (await connection.execute(waiting)).scalar_one() >= _PENDING_AT_MOST:
         raise RefusalError(503, "temporarily_unavailable", "too many devices are waiting", retry_after_s=60)
 

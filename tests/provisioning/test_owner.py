@@ -9,15 +9,16 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import ApplianceError, ConfigError
-from appliance.provisioning import audit, devices, fleet, prices, profiles, settings, tokens, usage
+from appliance.provisioning import audit, authorizations, devices, fleet, prices, profiles, settings, tokens, usage
 from appliance.provisioning.configuration import OpenAISource
 from appliance.provisioning.devices import Description
 from appliance.provisioning.problems import RefusalError
-from appliance.provisioning.schema import MINTS, REPORTS
+from appliance.provisioning.proofs import Proof
+from appliance.provisioning.schema import AUTHORIZATIONS, MINTS, REPORTS, SEEN_PROOFS
 from appliance.provisioning.settings import Settings, Store
 from appliance.realtime import models
 from appliance.realtime.usage import Tokens, cost_usd
@@ -225,3 +226,20 @@ def test_a_price_is_what_the_device_thinks_it_is() -> None:
     assert prices.cost_usd({"total_tokens": 5}, "gpt-realtime") is None
     assert prices.tokens(counted.as_dict()) == 13_570
     assert prices.tokens({"total_tokens": "5", "x": 3}) == 0
+
+
+def test_what_is_used_up_is_forgotten(store: Store, tmp_path: Path) -> None:
+    async def story(connection: AsyncConnection, _: Settings) -> None:
+        described = Description(name="n", hardware="h", software="s")
+        for number in range(250):
+            proof = Proof(thumbprint="t", jti_sha256=f"old-{number}", nonce=None)
+            await devices.remember(connection, proof, NOW_MS)
+            await authorizations.open_one(connection, f"{number:043d}", described, None, NOW_MS)
+        later_ms = NOW_MS + 10_000_000
+        for number in range(3):
+            await devices.remember(connection, Proof(thumbprint="t", jti_sha256=f"new-{number}", nonce=None), later_ms)
+            await authorizations.open_one(connection, f"{number:043d}", described, None, later_ms)
+        for table in (SEEN_PROOFS, AUTHORIZATIONS):
+            assert (await connection.execute(select(func.count()).select_from(table))).scalar_one() == 3
+
+    run(store, tmp_path, story)
