@@ -35,6 +35,7 @@ class Catalogue:
         self._settings = configured
         self._client = client
         self._offers: dict[str, Offer] = {}
+        self._faults: set[str] = set()
         self._read_ms: int | None = None
         self._stamp = self._file_stamp()
 
@@ -47,16 +48,19 @@ class Catalogue:
 
     async def _read(self, connection: AsyncConnection) -> None:
         self._reload_file()
-        offers = {}
+        offers: dict[str, Offer] = {}
+        faults: set[str] = set()
         for listed in await profiles.listed(connection, self._settings):
             if listed.profile is None:
-                _log.warning("%s", listed.fault)
+                faults.add(listed.fault)
                 continue
             known = self._offers.get(listed.name)
             if known is None or known.profile != listed.profile:
                 known = Offer(listed.profile, upstream.build(self._settings, listed.profile, self._client))
             offers[listed.name] = known
-        self._offers = offers
+        for fault in sorted(faults - self._faults):  # once, not every five seconds
+            _log.warning("%s", fault)
+        self._offers, self._faults = offers, faults
 
     def _reload_file(self) -> None:
         stamp = self._file_stamp()

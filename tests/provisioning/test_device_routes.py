@@ -14,7 +14,7 @@ import pytest
 from appliance.credentials import dpop
 from appliance.credentials.http import Response
 from appliance.credentials.identity import Identity
-from appliance.errors import ConfigError, Secret
+from appliance.errors import ConfigError, ProvisioningError, Secret
 from appliance.provisioning import app, preregistrations, settings
 from appliance.provisioning.admission import Admission
 from tests.fakes.upstream import Answer, FakeUpstream
@@ -165,7 +165,7 @@ def test_a_list_of_keys_with_a_wrong_line_is_refused(line: str) -> None:
         list(preregistrations.read(["A" * 43, line]))
 
 
-def test_profiles_change_without_a_restart(tmp_path: Path, capsys: Capsys) -> None:
+def test_profiles_change_without_a_restart(tmp_path: Path, capsys: Capsys, caplog: pytest.LogCaptureFixture) -> None:
     async def story(upstream: FakeUpstream) -> None:
         data = await asyncio.to_thread(make_data, tmp_path, upstream.url)
         token = await asyncio.to_thread(enrolment_token, data, capsys)
@@ -194,6 +194,15 @@ def test_profiles_change_without_a_restart(tmp_path: Path, capsys: Capsys) -> No
             )
             clock[0] += 11
             assert (await minter.mint()).url == "wss://a.example"  # the file wins
+            toml.write_text(good)
+            content = '{"upstream": "gone", "model": "m"}'
+            running.query(f"update profiles set content = '{content}'")
+            for _ in range(2):
+                clock[0] += 11
+                with pytest.raises(ProvisioningError) as refused:
+                    await minter.mint()
+                assert refused.value.code == "unknown_profile"
+            assert caplog.text.count("there is no upstream gone") == 1
 
     with FakeUpstream() as upstream:
         asyncio.run(story(upstream))
