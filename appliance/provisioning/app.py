@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random as _random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from appliance.provisioning import database, oauth, problems, sessions, upstream
+from appliance.errors import ConfigError
+from appliance.provisioning import database, device_routes, health, oauth, problems, sessions, upstream
+from appliance.provisioning.admission import Admission
+from appliance.provisioning.catalogue import Catalogue
 from appliance.provisioning.problems import RefusalError
+from appliance.provisioning.provider_bucket import ProviderBucket
 from appliance.provisioning.service import Service
 from appliance.provisioning.settings import Settings
 
@@ -28,56 +33,93 @@ _log = logging.getLogger(__name__)
 BODY_AT_MOST = 32_768  # bytes
 
 
-def create(settings: Settings, now: Callable[[], float] = time.time) -> FastAPI:
+def create(
+    settings: Settings, now: Callable[[], float] = time.time, random: Callable[[], float] = _random.random
+) -> FastAPI:
     """The application over one data directory, whose database must be up to date."""
+    admission = Admission(random)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = database.connect(settings.database)
-        try:
-            async with upstream.http_client() as client:
-                app.state.service = Service(settings, engine, upstream.build(settings, client), now)
-                yield
-        finally:
-            await engine.dispose()
+        async with contextlib.AsyncExitStack() as stack:
+            observe = stack.enter_context(_counting(settings, admission))
+            engine = database.connect(settings.store)
+            stack.push_async_callback(engine.dispose)
+            client = await stack.enter_async_context(upstream.http_client())
+            app.state.service = Service(
+                settings=settings,
+                engine=engine,
+                quick=database.quick(engine),
+                catalogue=Catalogue(settings, client),
+                provider=ProviderBucket(engine, settings.fleet_per_s),
+                now=now,
+                random=random,
+                observe=observe,
+            )
+            yield
 
-    app = FastAPI(title="voice-provisioning", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(oauth.router)
-    app.include_router(sessions.router)
+    app = FastAPI(
+        title="voice-provisioning",
+        version=str(oauth.API_VERSION),
+        description="Hands out short-lived Realtime secrets to enrolled devices. Every POST carries a DPoP proof "
+        "(RFC 9449) with the nonce of the last answer.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    for router in (oauth.router, sessions.router, device_routes.router, health.router):
+        app.include_router(router)
     app.add_exception_handler(RefusalError, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_malformed)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(OperationalError, _on_database)
-    app.add_exception_handler(PoolTimeoutError, _on_database)
-    app.add_middleware(Envelope)
+    # ConfigError: the file with the database's password is gone.
+    for away in (OperationalError, InterfaceError, PoolTimeoutError, ConfigError):
+        app.add_exception_handler(away, _on_database)
+    app.add_middleware(Envelope, admission=admission)
     return app
 
 
-class Envelope:
-    """Bounds every body; puts the next nonce and ``no-store`` on every answer of the protocol."""
+@contextlib.contextmanager
+def _counting(settings: Settings, admission: Admission) -> Iterator[Callable[[str, float], None]]:
+    if settings.metrics_listen is None:
+        yield lambda _outcome, _seconds: None
+        return
+    from appliance.provisioning.metrics import Listener, Metrics
 
-    def __init__(self, app: ASGIApp) -> None:
+    metrics = Metrics(admission)
+    listener = Listener(metrics, *settings.metrics_listen)
+    _log.info("metrics on http://%s:%d/metrics", settings.metrics_listen[0], listener.port)
+    try:
+        yield metrics.observe
+    finally:
+        listener.close()
+
+
+class Envelope:
+    """Turns away what is too much; bounds every body; puts nonce and ``no-store`` on every answer of the protocol."""
+
+    def __init__(self, app: ASGIApp, admission: Admission) -> None:
         self._app = app
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # Starlette has decoded the path; the owner's page stays open to an owner who wants to see what is going on.
+        protocol = scope["path"].startswith(("/oauth/", "/v1/"))
+        if not protocol:
+            await self._app(scope, _bounded(receive), send)
+            return
+        if self._admission.full:
+            await self._admission.turn_away(scope["path"], send)
+            return
         request = Request(scope)
         service: Service = request.app.state.service
-        left = BODY_AT_MOST
-
-        async def receive_bounded() -> Message:
-            nonlocal left
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
-                raise RefusalError(413, "invalid_request", f"the body is longer than {BODY_AT_MOST} bytes")
-            return message
 
         async def send_marked(message: Message) -> None:
-            if message["type"] == "http.response.start" and request.url.path.startswith(("/oauth/", "/v1/")):
+            if message["type"] == "http.response.start":
                 message["headers"] = [
                     *message["headers"],
                     (b"dpop-nonce", service.nonce(request).encode()),
@@ -85,7 +127,25 @@ class Envelope:
                 ]
             await send(message)
 
-        await self._app(scope, receive_bounded, send_marked)
+        self._admission.in_hand += 1
+        try:
+            await self._app(scope, _bounded(receive), send_marked)
+        finally:
+            self._admission.in_hand -= 1
+
+
+def _bounded(receive: Receive) -> Receive:
+    left = BODY_AT_MOST
+
+    async def receive_bounded() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise RefusalError(413, "invalid_request", f"the body is longer than {BODY_AT_MOST} bytes")
+        return message
+
+    return receive_bounded
 
 
 async def _on_refusal(request: Request, error: Exception) -> Response:
@@ -107,7 +167,9 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 
 async def _on_database(request: Request, error: Exception) -> Response:
-    # hide_parameters keeps rows out of this text.
-    _log.error("the database does not answer: %s (voice-provisioning doctor)", error)
+    # The driver's own first line: the rest repeats the statement, over many lines.
+    cause = getattr(error, "orig", None) or error
+    said = str(cause).partition("\n")[0][:200]
+    _log.error("the database does not answer: %s: %s (voice-provisioning doctor)", type(cause).__name__, said)
     refusal = RefusalError(503, "overloaded", "the database does not answer", retry_after_s=5)
     return problems.answer(request, refusal)

@@ -1,28 +1,36 @@
-"""How a device becomes enrolled: pending authorizations, spoken codes, enrolment tokens.
+"""How a device becomes enrolled: pending authorizations and their spoken codes.
 
-Responsible for: the tables authorizations and enrolment_tokens. Each function runs in the caller's transaction.
+Responsible for: the table authorizations. Each function runs in the caller's transaction.
 """
 
 from __future__ import annotations
 
-import base64
-import os
 import secrets as randomness
 
 import msgspec
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import ApplianceError, Secret
-from appliance.provisioning import devices, secrets
+from appliance.provisioning import audit, database, devices, preregistrations, secrets, tokens
 from appliance.provisioning.devices import Description
 from appliance.provisioning.problems import RefusalError
-from appliance.provisioning.schema import AUTHORIZATIONS, DEVICES, ENROLMENT_TOKENS
+from appliance.provisioning.schema import AUTHORIZATIONS
 
 LIFE_S = 600
 INTERVAL_S = 5
 _SLOW_DOWN_S = 5
 _PENDING_AT_MOST = 1_000  # anybody may ask; this bounds what strangers can store
+
+
+# As with proofs seen (`devices`): a few at a time, none that another request is busy with.
+_expired = (
+    select(AUTHORIZATIONS.c.device_code_sha256)
+    .where(AUTHORIZATIONS.c.expires_ms < bindparam("now_ms"))
+    .limit(100)
+    .with_for_update(skip_locked=True)
+)
+_FORGET_SOME = delete(AUTHORIZATIONS).where(AUTHORIZATIONS.c.device_code_sha256.in_(_expired))
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -44,40 +52,40 @@ class Polled(msgspec.Struct, frozen=True):
 async def open_one(
     connection: AsyncConnection, thumbprint: str, description: Description, enrolment_token: str | None, now_ms: int
 ) -> Opened:
-    """Starts an authorization for a key: approved at once with a good enrolment token, else pending.
+    """Starts an authorization for a key: approved at once with a good enrolment token or an imported key, else pending.
 
     Raises:
         RefusalError: ``invalid_grant`` (bad enrolment token), ``access_denied`` (revoked device),
             ``temporarily_unavailable`` (too many pending).
     """
-    await connection.execute(
-        delete(AUTHORIZATIONS).where(
-            (AUTHORIZATIONS.c.expires_ms < now_ms) | (AUTHORIZATIONS.c.thumbprint == thumbprint)
-        )
-    )
+    await connection.execute(delete(AUTHORIZATIONS).where(AUTHORIZATIONS.c.thumbprint == thumbprint))
+    await connection.execute(_FORGET_SOME, {"now_ms": now_ms})
+    approved = bool(enrolment_token)
     if enrolment_token:
         await _enrol_by_token(connection, thumbprint, description, enrolment_token, now_ms)
-    else:
-        await _check_room(connection)
-    opened = Opened(device_code=secrets.make(secrets.DEVICE_CODE), user_code=f"{randomness.randbelow(10**9):09d}")
+    elif not (approved := await _enrol_by_key(connection, thumbprint, description, now_ms)):
+        await _check_room(connection, now_ms)
+    device_code = secrets.make(secrets.DEVICE_CODE)
     row = {
-        "device_code_sha256": secrets.digest(opened.device_code),
-        "user_code": opened.user_code,
+        "device_code_sha256": secrets.digest(device_code),
         "thumbprint": thumbprint,
         "name": description.name,
         "hardware": description.hardware,
         "software": description.software,
-        "status": "approved" if enrolment_token else "pending",
+        "status": "approved" if approved else "pending",
         "interval_s": INTERVAL_S,
         "created_ms": now_ms,
         "expires_ms": now_ms + LIFE_S * 1000,
     }
-    await connection.execute(insert(AUTHORIZATIONS).values(row))
-    return opened
+    while True:
+        user_code = f"{randomness.randbelow(10**9):09d}"
+        if await database.add(connection, AUTHORIZATIONS, {**row, "user_code": user_code}):
+            return Opened(device_code=device_code, user_code=user_code)
 
 
-async def _check_room(connection: AsyncConnection) -> None:
-    waiting = select(func.count()).select_from(AUTHORIZATIONS).where(AUTHORIZATIONS.c.status == "pending")
+async def _check_room(connection: AsyncConnection, now_ms: int) -> None:
+    pending = (AUTHORIZATIONS.c.status == "pending") & (AUTHORIZATIONS.c.expires_ms >= now_ms)
+    waiting = select(func.count()).select_from(AUTHORIZATIONS).where(pending)
     if (await connection.execute(waiting)).scalar_one() >= _PENDING_AT_MOST:
         raise RefusalError(503, "temporarily_unavailable", "too many devices are waiting", retry_after_s=60)
 
@@ -85,33 +93,42 @@ async def _check_room(connection: AsyncConnection) -> None:
 async def _enrol_by_token(
     connection: AsyncConnection, thumbprint: str, description: Description, enrolment_token: str, now_ms: int
 ) -> None:
-    tokens, device = ENROLMENT_TOKENS, DEVICES
-    digest = secrets.digest(enrolment_token)
-    token = (await connection.execute(select(tokens).where(tokens.c.token_sha256 == digest))).one_or_none()
-    known = (await connection.execute(select(device).where(device.c.thumbprint == thumbprint))).one_or_none()
+    token = await tokens.find(connection, enrolment_token, now_ms)
+    known = await devices.find(connection, thumbprint)
     if known is not None and known.status in ("revoked", "suspended"):
         raise RefusalError(400, "access_denied", f"the owner has {known.status} this device")
-    if token is None or token.expires_ms < now_ms:
-        raise RefusalError(400, "invalid_grant", "the enrolment token is unknown or expired")
     # A device that lost power before it stored its token comes back with a spent token: that is not a second use.
     if known is None or known.enrolment_token_id != token.id:
-        spent = await connection.execute(
-            update(tokens)
-            .where(tokens.c.id == token.id, tokens.c.uses_left > 0)
-            .values(uses_left=tokens.c.uses_left - 1)
-        )
-        if spent.rowcount == 0:
-            raise RefusalError(400, "invalid_grant", "the enrolment token is used up")
-    await devices.admit(
+        await tokens.spend(connection, token)
+    device_id = await devices.admit(
         connection, thumbprint, description, profile=token.profile, enrolment_token_id=token.id, now_ms=now_ms
     )
+    await audit.note(connection, device_id, "enrolled", device_id, f"with token {token.id}", now_ms=now_ms)
+
+
+async def _enrol_by_key(connection: AsyncConnection, thumbprint: str, description: Description, now_ms: int) -> bool:
+    """Enrols a key that was imported before; not one that the owner has sent away since: that one needs a code."""
+    known = await devices.find(connection, thumbprint)
+    if known is not None and known.status in ("revoked", "suspended"):
+        return False
+    entry = await preregistrations.use(connection, thumbprint, now_ms=now_ms)
+    if entry is None:
+        return False
+    described = Description(
+        name=entry.name or description.name, hardware=description.hardware, software=description.software
+    )
+    device_id = await devices.admit(
+        connection, thumbprint, described, profile=entry.profile, enrolment_token_id=None, now_ms=now_ms
+    )
+    await audit.note(connection, device_id, "enrolled", device_id, "its key was imported", now_ms=now_ms)
+    return True
 
 
 async def poll(connection: AsyncConnection, device_code: str, thumbprint: str, now_ms: int) -> Polled:
     """Answers a poll of the token endpoint. Asking again after a lost answer gives a new token instead of the old."""
     table = AUTHORIZATIONS
     by_code = table.c.device_code_sha256 == secrets.digest(device_code)
-    row = (await connection.execute(select(table).where(by_code))).one_or_none()
+    row = (await connection.execute(select(table).where(by_code).with_for_update())).one_or_none()
     if row is None or row.thumbprint != thumbprint:
         return Polled(error="invalid_grant")
     if row.expires_ms < now_ms:
@@ -124,15 +141,17 @@ async def poll(connection: AsyncConnection, device_code: str, thumbprint: str, n
         interval_s = row.interval_s + (_SLOW_DOWN_S if early else 0)
         await connection.execute(update(table).where(by_code).values(polled_ms=now_ms, interval_s=interval_s))
         return Polled(error="slow_down" if early else "authorization_pending")
-    device = (await connection.execute(select(DEVICES).where(DEVICES.c.thumbprint == thumbprint))).one_or_none()
+    device = await devices.find(connection, thumbprint)
     if device is None or device.status != "active":
         return Polled(error="access_denied")
     token = await devices.issue_token(connection, device.id, thumbprint, now_ms)
     return Polled(device_id=device.id, profile=device.profile, token=token)
 
 
-async def approve(connection: AsyncConnection, code: str, profile: str, now_ms: int) -> str:
+async def approve(connection: AsyncConnection, code: str, profile: str, *, actor: str, now_ms: int) -> str:
     """The owner's yes to a spoken code, dashes and spaces allowed; returns the device id. Readmits a revoked device.
+
+    The caller has checked that there is such a profile.
 
     Raises:
         ApplianceError: no such code is waiting.
@@ -140,29 +159,15 @@ async def approve(connection: AsyncConnection, code: str, profile: str, now_ms: 
     table = AUTHORIZATIONS
     digits = "".join(character for character in code if character.isdigit())
     waiting = (table.c.user_code == digits) & (table.c.status == "pending") & (table.c.expires_ms >= now_ms)
-    row = (await connection.execute(select(table).where(waiting))).one_or_none()
+    row = (await connection.execute(select(table).where(waiting).with_for_update())).one_or_none()
     if row is None:
         raise ApplianceError(
-            f"no device waits with the code {code}", hint="codes live ten minutes: let the device say a new one"
+            f"no device waits with the code {code[:32]}", hint="codes live ten minutes: let the device say a new one"
         )
     await connection.execute(update(table).where(waiting).values(status="approved"))
     description = Description(name=row.name, hardware=row.hardware, software=row.software)
-    return await devices.admit(
+    device_id = await devices.admit(
         connection, row.thumbprint, description, profile=profile, enrolment_token_id=None, now_ms=now_ms
     )
-
-
-async def create_token(connection: AsyncConnection, *, uses: int, expires_s: int, profile: str, now_ms: int) -> Secret:
-    """A new enrolment token; shown once, stored as a hash."""
-    token = secrets.make(secrets.ENROLMENT)
-    row = {
-        "id": base64.b32encode(os.urandom(5)).decode().lower(),
-        "token_sha256": secrets.digest(token),
-        "profile": profile,
-        "uses_total": uses,
-        "uses_left": uses,
-        "created_ms": now_ms,
-        "expires_ms": now_ms + expires_s * 1000,
-    }
-    await connection.execute(insert(ENROLMENT_TOKENS).values(row))
-    return token
+    await audit.note(connection, actor, "approve", device_id, f"profile {profile}", now_ms=now_ms)
+    return device_id

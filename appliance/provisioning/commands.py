@@ -1,26 +1,49 @@
-"""The owner's commands on the database: approve, devices, tokens. They work while the service runs.
+"""The owner's commands on the database. They work while the service runs.
 
-Responsible for: one transaction each, and tables for people. Not for: rules (``authorizations``, ``devices``).
+Responsible for: one transaction each, and words for people. Not for: rules (``authorizations``, ``fleet``, …).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
+import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
-from sqlalchemy import func, select
+import msgspec
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from appliance.errors import ConfigError, StateError
-from appliance.provisioning import authorizations, database, devices, settings
-from appliance.provisioning.schema import DEVICES, ENROLMENT_TOKENS, MINTS, REVISION
+from appliance.errors import ApplianceError, ConfigError, StateError
+from appliance.provisioning import (
+    audit,
+    authorizations,
+    database,
+    fleet,
+    owner_links,
+    preregistrations,
+    profiles,
+    settings,
+    tokens,
+    transfer,
+)
+from appliance.provisioning.arguments import DEFAULT_PORT
+from appliance.provisioning.schema import REVISION
+from appliance.provisioning.settings import Settings
 
-_Command = Callable[[argparse.Namespace, AsyncConnection, int], Awaitable[str]]
-_STATUS = {"revoke": "revoked", "suspend": "suspended", "resume": "active"}
+
+class _Desk(msgspec.Struct, frozen=True):
+    """What a command works with."""
+
+    connection: AsyncConnection
+    configured: Settings
+    now_ms: int
+
+
+_Command = Callable[[argparse.Namespace, _Desk], Awaitable[str]]
 
 
 async def run(parsed: argparse.Namespace, data: Path) -> str:
@@ -30,73 +53,198 @@ async def run(parsed: argparse.Namespace, data: Path) -> str:
         ApplianceError: with the remedy.
     """
     configured = settings.load(data)
-    profile = getattr(parsed, "profile", "default")
-    if profile not in configured.profiles:
-        known = ", ".join(sorted(configured.profiles))
-        raise ConfigError(f"there is no profile {profile}", hint=f"server.toml has: {known}")
-    command = _COMMANDS[parsed.command, getattr(parsed, "action", "")]
-    engine = database.connect(configured.database)
-    try:
+    if parsed.command == "import":
+        await database.upgrade(configured.store)  # a fresh store needs no `init` before
+    async with _opened(configured) as engine:
         async with engine.begin() as connection:
             if await database.version(connection) != REVISION:
                 raise StateError("the database is not up to date", hint="run init again: it upgrades")
-            return await command(parsed, connection, int(time.time() * 1000))
+        if parsed.command == "export":
+            count = await transfer.export_to(engine, Path(parsed.file))
+            return f"exported {count} row(s) into {parsed.file}; it holds no secret, but names every device"
+        if parsed.command == "import":
+            count = await transfer.import_from(engine, Path(parsed.file))
+            return f"imported {count} row(s); keep using the same pepper and nonce-secret files"
+        command = _COMMANDS[parsed.command, getattr(parsed, "action", "")]
+        async with engine.begin() as connection:
+            if profile := getattr(parsed, "profile", ""):
+                await profiles.check_known(connection, configured, profile)
+            return await command(parsed, _Desk(connection, configured, int(time.time() * 1000)))
+
+
+@contextlib.asynccontextmanager
+async def _opened(configured: Settings) -> AsyncIterator[AsyncEngine]:
+    engine = database.connect(configured.store)
+    try:
+        yield engine
     except OperationalError as error:
         raise StateError(
-            f"the database {configured.database} does not answer", hint=f"type: voice-provisioning doctor --data {data}"
+            f"the database {configured.store} does not answer",
+            hint=f"type: voice-provisioning doctor --data {configured.data}",
         ) from error
     finally:
         await engine.dispose()
 
 
-async def _approve(parsed: argparse.Namespace, connection: AsyncConnection, now_ms: int) -> str:
-    device_id = await authorizations.approve(connection, parsed.code, parsed.profile, now_ms)
+async def sign_in_link(configured: Settings, life_s: int) -> str:
+    """A fresh link for ``init``, which has just made the database."""
+    async with _opened(configured) as engine, engine.begin() as connection:
+        return await owner_links.make(connection, address(configured), life_s=life_s, now_ms=int(time.time() * 1000))
+
+
+def address(configured: Settings) -> str:
+    """Where a browser finds the service: the issuer, or what ``serve`` takes by default."""
+    return configured.issuer or f"http://127.0.0.1:{DEFAULT_PORT}"
+
+
+async def _approve(parsed: argparse.Namespace, desk: _Desk) -> str:
+    device_id = await authorizations.approve(
+        desk.connection, parsed.code, parsed.profile, actor=audit.COMMAND, now_ms=desk.now_ms
+    )
     return f"enrolled {device_id}: it notices at its next poll, within {authorizations.INTERVAL_S} s"
 
 
-async def _create_token(parsed: argparse.Namespace, connection: AsyncConnection, now_ms: int) -> str:
-    if parsed.uses < 1 or not 1 <= parsed.expires_s <= 10 * 365 * 86_400:
-        raise ConfigError("--uses and --expires-s must be at least 1", hint="and an expiry at most ten years away")
-    token = await authorizations.create_token(
-        connection, uses=parsed.uses, expires_s=parsed.expires_s, profile=parsed.profile, now_ms=now_ms
+async def _sign_in(parsed: argparse.Namespace, desk: _Desk) -> str:
+    base = settings.check_issuer(parsed.url, "--url") or address(desk.configured)
+    return await owner_links.make(desk.connection, base, now_ms=desk.now_ms)
+
+
+async def _create_token(parsed: argparse.Namespace, desk: _Desk) -> str:
+    token = await tokens.create(
+        desk.connection,
+        uses=parsed.uses,
+        expires_s=parsed.expires_s,
+        profile=parsed.profile,
+        note=parsed.note,
+        actor=audit.COMMAND,
+        now_ms=desk.now_ms,
     )
     if parsed.quiet:
         return str(token)
-    until = _moment(now_ms + parsed.expires_s * 1000)
+    until = _moment(desk.now_ms + parsed.expires_s * 1000)
     return f"{token}\n\nGood for {parsed.uses} device(s) until {until}. It is not shown again."
 
 
-async def _list_tokens(_: argparse.Namespace, connection: AsyncConnection, _now_ms: int) -> str:
-    rows = await connection.execute(select(ENROLMENT_TOKENS).order_by(ENROLMENT_TOKENS.c.created_ms))
-    cells = [[row.id, row.profile, f"{row.uses_left} of {row.uses_total}", _moment(row.expires_ms)] for row in rows]
-    return _table(["ID", "PROFILE", "USES LEFT", "EXPIRES"], cells)
-
-
-async def _list_devices(_: argparse.Namespace, connection: AsyncConnection, _now_ms: int) -> str:
-    last = func.max(MINTS.c.at_ms).label("last_ms")
-    query = select(DEVICES, last).outerjoin(MINTS).group_by(*DEVICES.c).order_by(DEVICES.c.created_ms)
+async def _list_tokens(_: argparse.Namespace, desk: _Desk) -> str:
     cells = [
-        [row.id, row.status, row.profile, row.name, row.hardware, row.software, _moment(row.last_ms)]
-        for row in await connection.execute(query)
+        [
+            token.id,
+            token.profile,
+            f"{token.uses_left} of {token.uses_total}",
+            "revoked" if token.revoked_ms else _moment(token.expires_ms),
+            token.note,
+        ]
+        for token in await tokens.listed(desk.connection)
     ]
-    return _table(["ID", "STATUS", "PROFILE", "NAME", "HARDWARE", "SOFTWARE", "LAST ASKED"], cells)
+    return _table(["ID", "PROFILE", "USES LEFT", "EXPIRES", "NOTE"], cells)
 
 
-async def _set_status(parsed: argparse.Namespace, connection: AsyncConnection, now_ms: int) -> str:
-    status = _STATUS[parsed.action]
-    await devices.set_status(connection, parsed.id, status, now_ms)
+async def _revoke_token(parsed: argparse.Namespace, desk: _Desk) -> str:
+    await tokens.revoke(desk.connection, parsed.id, actor=audit.COMMAND, now_ms=desk.now_ms)
+    return f"token {parsed.id} is revoked; devices enrolled with it stay"
+
+
+async def _list_devices(_: argparse.Namespace, desk: _Desk) -> str:
+    cells = [
+        [row.id, row.status, row.profile, row.name, row.hardware, row.software, _moment(row.last_seen_ms)]
+        for row in await fleet.listed(desk.connection)
+    ]
+    return _table(["ID", "STATUS", "PROFILE", "NAME", "HARDWARE", "SOFTWARE", "LAST SEEN"], cells)
+
+
+async def _rename_device(parsed: argparse.Namespace, desk: _Desk) -> str:
+    await fleet.rename(desk.connection, parsed.id, parsed.name, actor=audit.COMMAND, now_ms=desk.now_ms)
+    return f"{parsed.id} is called {parsed.name}"
+
+
+async def _set_profile(parsed: argparse.Namespace, desk: _Desk) -> str:
+    await fleet.set_profile(desk.connection, parsed.id, parsed.profile, actor=audit.COMMAND, now_ms=desk.now_ms)
+    return f"{parsed.id} gets profile {parsed.profile} from its next session on"
+
+
+async def _set_status(parsed: argparse.Namespace, desk: _Desk) -> str:
+    status = await fleet.set_status(desk.connection, parsed.id, parsed.action, actor=audit.COMMAND, now_ms=desk.now_ms)
     return f"{parsed.id} is {status}"
+
+
+async def _import_devices(parsed: argparse.Namespace, desk: _Desk) -> str:
+    added = total = 0
+    for entry in preregistrations.read(_content(parsed.file).decode("utf-8", "replace").splitlines()):
+        if entry.profile:
+            await profiles.check_known(desk.connection, desk.configured, entry.profile)
+        total += 1
+        added += await preregistrations.add(desk.connection, entry, parsed.profile, now_ms=desk.now_ms)
+    await preregistrations.note_import(desk.connection, added, audit.COMMAND, now_ms=desk.now_ms)
+    return f"imported {added} key(s), {total - added} were known"
+
+
+async def _list_profiles(_: argparse.Namespace, desk: _Desk) -> str:
+    cells = [
+        [
+            item.name,
+            f"stored, version {item.version}" if item.version else "server.toml",
+            item.profile.upstream if item.profile else "-",
+            item.profile.model if item.profile else item.fault,
+        ]
+        for item in await profiles.listed(desk.connection, desk.configured)
+    ]
+    return _table(["NAME", "WHERE", "UPSTREAM", "MODEL"], cells)
+
+
+async def _show_profile(parsed: argparse.Namespace, desk: _Desk) -> str:
+    found = await profiles.get(desk.connection, desk.configured, parsed.name)
+    if found is None:
+        raise ApplianceError(f"there is no profile {parsed.name[:64]}", hint="`profiles list` shows them")
+    shown: object = found.stored
+    if found.stored is None and found.profile is not None:  # of the file: without its upstream's key
+        shown = {
+            "upstream": found.profile.upstream,
+            "model": found.profile.model,
+            "session": found.profile.session,
+            "max_session_s": found.profile.max_session_s,
+            "limits": found.profile.limits,
+        }
+    return msgspec.json.format(msgspec.json.encode(shown), indent=2).decode()
+
+
+async def _put_profile(parsed: argparse.Namespace, desk: _Desk) -> str:
+    content = profiles.parse(_content(parsed.file))
+    version = await profiles.put(
+        desk.connection, desk.configured, parsed.name, content, actor=audit.COMMAND, now_ms=desk.now_ms
+    )
+    return f"profile {parsed.name} is at version {version}; a running service takes it within seconds"
+
+
+async def _delete_profile(parsed: argparse.Namespace, desk: _Desk) -> str:
+    await profiles.remove(desk.connection, desk.configured, parsed.name, actor=audit.COMMAND, now_ms=desk.now_ms)
+    return f"profile {parsed.name} is deleted"
 
 
 _COMMANDS: Mapping[tuple[str, str], _Command] = {
     ("approve", ""): _approve,
+    ("sign-in", ""): _sign_in,
     ("tokens", "create"): _create_token,
     ("tokens", "list"): _list_tokens,
+    ("tokens", "revoke"): _revoke_token,
     ("devices", "list"): _list_devices,
+    ("devices", "rename"): _rename_device,
+    ("devices", "profile"): _set_profile,
     ("devices", "suspend"): _set_status,
     ("devices", "resume"): _set_status,
     ("devices", "revoke"): _set_status,
+    ("devices", "import"): _import_devices,
+    ("profiles", "list"): _list_profiles,
+    ("profiles", "show"): _show_profile,
+    ("profiles", "set"): _put_profile,
+    ("profiles", "delete"): _delete_profile,
 }
+
+
+def _content(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {name} ({error.strerror})", hint="name a file, or - for stdin") from error
 
 
 def _moment(at_ms: int | None) -> str:

@@ -1,62 +1,68 @@
-"""The connection to the database, its transactions and its schema version.
+"""The way into the database, whichever store it is; its transactions, inserts and schema version.
 
-Responsible for: WAL, one write transaction at a time (BEGIN IMMEDIATE), what survives a power cut, upgrades. Not
-for: queries (``devices``, ``authorizations``, ``mints``).
+Responsible for: choosing the store, upgrades. Not for: what is particular to one (``sqlite``, ``postgresql``), and
+queries (``devices``, ``authorizations``, ``mints``, …).
+
+Rules that hold on both: a row that two requests may want is read ``with_for_update()`` (SQLite leaves that out: there
+a transaction is alone), and a row that may be there already is put in with `add`, or `insert` and ``on_conflict_…``,
+since an IntegrityError ends a transaction of PostgreSQL.
 """
 
 from __future__ import annotations
 
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, event, inspect, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import Connection, Table, inspect, text
+from sqlalchemy.dialects import postgresql as postgresql_dialect
+from sqlalchemy.dialects import sqlite as sqlite_dialect
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from appliance.errors import StateError
+from appliance.provisioning import postgresql, sqlite
 from appliance.provisioning.schema import REVISION
+from appliance.provisioning.settings import Store
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.sqlite import Insert
+
+_RETRY_S = 1.0
 
 
-def connect(path: Path) -> AsyncEngine:
-    """An engine over the SQLite file. Dispose of it when done.
-
-    One connection: transactions take turns in a fair queue instead of colliding on the file's lock. Another process
-    (the command line) waits on the lock, up to 10 s.
-    """
-    engine = create_async_engine(
-        f"sqlite+aiosqlite:///{path}",
-        connect_args={"timeout": 10},
-        hide_parameters=True,  # an error's text must not carry a row
-        pool_size=1,
-        max_overflow=0,
-        pool_timeout=10,
-    )
-    event.listen(engine.sync_engine, "connect", _on_connect)
-    event.listen(engine.sync_engine, "begin", _on_begin)
-    return engine
+def connect(store: Store) -> AsyncEngine:
+    """An engine over the store. Dispose of it when done."""
+    return sqlite.connect(store.path) if store.path else postgresql.connect(store.url, store.password_file)
 
 
 def quick(engine: AsyncEngine) -> AsyncEngine:
-    """The same engine for transactions that a power cut may undo (the audit log): no fsync at each commit."""
+    """The same engine for transactions that a power cut may undo: SQLite leaves out the fsync at each commit."""
     return engine.execution_options(durable=False)
 
 
-def _on_connect(connection: DBAPIConnection, _record: Any) -> None:
-    connection.isolation_level = None  # the driver would send its own, later BEGIN
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
+def insert(connection: AsyncConnection, table: Table) -> Insert:
+    """An INSERT that takes ``on_conflict_do_nothing`` and ``on_conflict_do_update``, which both stores word alike."""
+    return _insert(connection.dialect.name, table)
 
 
-def _on_begin(connection: Connection) -> None:
-    level = "FULL" if connection.get_execution_options().get("durable", True) else "NORMAL"
-    if connection.info.get("synchronous") != level:  # each statement is a trip to the driver's thread
-        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
-        connection.info["synchronous"] = level
-    # A deferred transaction that reads first and writes later fails at once when another one wrote in between.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _insert(dialect: str, table: Table) -> Insert:
+    if dialect == "postgresql":
+        return postgresql_dialect.insert(table)  # type: ignore[return-value]  # the same two methods
+    return sqlite_dialect.insert(table)
+
+
+async def add(connection: AsyncConnection, table: Table, row: dict[str, Any]) -> bool:
+    """Inserts a row, unless one of its key or of a unique column is there already; tells which."""
+    return (await connection.execute(_addition(connection.dialect.name, table), row)).rowcount > 0
+
+
+@functools.cache  # to build a statement takes as long as to run it
+def _addition(dialect: str, table: Table) -> Insert:
+    # Without the option SQLAlchemy leaves the count of an INSERT unknown, but on SQLite.
+    return _insert(dialect, table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
 async def version(connection: AsyncConnection) -> str | None:
@@ -66,30 +72,50 @@ async def version(connection: AsyncConnection) -> str | None:
     return (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
 
 
-async def upgrade(path: Path) -> str:
+async def upgrade(
+    store: Store, *, patience_s: float = 0.0, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> str:
     """Brings the schema to this version's; returns a line about what was done.
 
+    Several replicas may do this at once: one works, the others wait and find it done. With patience, waits for a
+    server that is not up yet.
+
     Raises:
-        StateError: not a database, locked, or made by a newer version.
+        StateError: not a database, locked, not reachable, or made by a newer version.
     """
-    engine = connect(path)
+    engine = connect(store)
     try:
-        async with engine.begin() as connection:
-            found = await version(connection)
-            if found == REVISION:
-                return f"kept {path}"
-            await connection.run_sync(_run_migrations, path)
+        while True:
+            try:
+                return await _upgrade(engine, store)
+            except OperationalError:
+                if patience_s <= 0 or store.path:
+                    raise
+                patience_s -= _RETRY_S
+                await sleep(_RETRY_S)
     except SQLAlchemyError as error:
         raise StateError(
-            f"cannot use the database {path} ({error.__class__.__name__})",
-            hint="is it whole, writable, and not in use by another program?",
+            f"cannot use the database {store} ({error.__class__.__name__})",
+            hint="is it whole, writable, and not in use by another program?"
+            if store.path
+            else "does it run, do user, database and password fit? (voice-provisioning doctor)",
         ) from error
     finally:
         await engine.dispose()
-    return f"{'made' if found is None else 'upgraded'} {path}"
 
 
-def _run_migrations(connection: Connection, path: Path) -> None:
+async def _upgrade(engine: AsyncEngine, store: Store) -> str:
+    async with engine.begin() as connection:
+        if not store.path:
+            await postgresql.lock_upgrades(connection)
+        found = await version(connection)
+        if found == REVISION:
+            return f"kept {store}"
+        await connection.run_sync(_run_migrations, str(store))
+    return f"{'made' if found is None else 'upgraded'} {store}"
+
+
+def _run_migrations(connection: Connection, where: str) -> None:
     # Half a second of imports that only a new or an old database needs.
     from alembic import command
     from alembic.config import Config
@@ -103,5 +129,5 @@ def _run_migrations(connection: Connection, path: Path) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise StateError(
-            f"{path} was made by a newer version", hint="install that version again, or restore a backup"
+            f"{where} was made by a newer version", hint="install that version again, or restore a backup"
         ) from error

@@ -1,6 +1,7 @@
-"""The fleet: who is enrolled, with which token, and who is not any more.
+"""Devices as they come and go by themselves: admitted, with a token, recognised by it, gone.
 
-Responsible for: the tables devices, access_tokens, seen_proofs. Each function runs in the caller's transaction.
+Responsible for: the tables devices, access_tokens, seen_proofs. Each function runs in the caller's transaction. Not
+for: the owner's side (``fleet``), limits (``limits``).
 """
 
 from __future__ import annotations
@@ -8,16 +9,41 @@ from __future__ import annotations
 import base64
 
 import msgspec
-from sqlalchemy import delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from appliance.errors import ApplianceError, Secret
-from appliance.provisioning import secrets
+from appliance.errors import Secret
+from appliance.provisioning import audit, database, secrets
+from appliance.provisioning.limits import Allowance
 from appliance.provisioning.nonces import WINDOW_S
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.proofs import Proof
-from appliance.provisioning.schema import ACCESS_TOKENS, DEVICES, SEEN_PROOFS
+from appliance.provisioning.schema import ACCESS_TOKENS, ALLOWANCES, DEVICES, SEEN_PROOFS
+
+# The allowance first, in every request: two that took their locks in another order could wait for each other.
+_AUTHENTICATE = (
+    select(
+        DEVICES.c.id,
+        DEVICES.c.profile,
+        DEVICES.c.status,
+        DEVICES.c.thumbprint,
+        DEVICES.c.last_seen_ms,
+        ALLOWANCES.c.tokens,
+        ALLOWANCES.c.filled_ms,
+        ALLOWANCES.c.day,
+        ALLOWANCES.c.sessions,
+        ALLOWANCES.c.seconds,
+    )
+    .join(ACCESS_TOKENS, ACCESS_TOKENS.c.device_id == DEVICES.c.id)
+    .join(ALLOWANCES, ALLOWANCES.c.device_id == DEVICES.c.id)
+    .where(
+        ACCESS_TOKENS.c.token_sha256 == bindparam("digest"),
+        ACCESS_TOKENS.c.thumbprint == bindparam("thumbprint"),
+        ACCESS_TOKENS.c.revoked_ms.is_(None),
+    )
+    .with_for_update(of=ALLOWANCES)
+)
+_SEEN_EVERY_MS = 60_000  # a second UPDATE per session, for a list that people read, is not worth more
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -29,17 +55,50 @@ class Description(msgspec.Struct, frozen=True):
 
 
 class Device(msgspec.Struct, frozen=True):
-    """An enrolled device."""
+    """A device that is or was enrolled."""
 
     id: str
     profile: str
     status: str
+    enrolment_token_id: str | None = None
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """A device that has shown who it is, and what it has used. Its allowance is locked until the transaction ends."""
+
+    id: str
+    profile: str
+    allowance: Allowance
 
 
 def id_of(thumbprint: str) -> str:
-    """The device id that belongs to a key."""
+    """The device id that belongs to a key, the device's first."""
     raw = base64.urlsafe_b64decode(thumbprint + "=")
     return "d_" + base64.b32encode(raw).decode().lower()[:20]
+
+
+def of_key(thumbprint: str) -> ColumnElement[bool]:
+    """The condition that a row of devices belongs to a key: its present one, or the one its id was made of."""
+    return (DEVICES.c.thumbprint == thumbprint) | (DEVICES.c.id == id_of(thumbprint))
+
+
+async def find(connection: AsyncConnection, thumbprint: str) -> Device | None:
+    """The device of a key, locked until the transaction ends."""
+    columns = (DEVICES.c.id, DEVICES.c.profile, DEVICES.c.status, DEVICES.c.enrolment_token_id)
+    exact_first = (DEVICES.c.thumbprint == thumbprint).desc()
+    query = select(*columns).where(of_key(thumbprint)).order_by(exact_first).limit(1).with_for_update()
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else Device(**row._asdict())
+
+
+# A few at a time, and those that another request is about to delete left to it: no two wait for each other.
+_expired = (
+    select(SEEN_PROOFS.c.jti_sha256)
+    .where(SEEN_PROOFS.c.expires_ms < bindparam("now_ms"))
+    .limit(100)
+    .with_for_update(skip_locked=True)
+)
+_FORGET_SOME = delete(SEEN_PROOFS).where(SEEN_PROOFS.c.jti_sha256.in_(_expired))
 
 
 async def remember(connection: AsyncConnection, proof: Proof, now_ms: int) -> None:
@@ -48,12 +107,10 @@ async def remember(connection: AsyncConnection, proof: Proof, now_ms: int) -> No
     Raises:
         RefusalError: it was used before.
     """
-    await connection.execute(delete(SEEN_PROOFS).where(SEEN_PROOFS.c.expires_ms < now_ms))
+    await connection.execute(_FORGET_SOME, {"now_ms": now_ms})
     row = {"jti_sha256": proof.jti_sha256, "expires_ms": now_ms + 2 * WINDOW_S * 1000}
-    try:
-        await connection.execute(insert(SEEN_PROOFS).values(row))
-    except IntegrityError:
-        raise replayed() from None
+    if not await database.add(connection, SEEN_PROOFS, row):
+        raise replayed()
 
 
 def replayed() -> RefusalError:
@@ -71,8 +128,10 @@ async def admit(
     now_ms: int,
 ) -> str:
     """Makes the key's device active, new or again; returns its id."""
-    device_id = id_of(thumbprint)
+    known = await find(connection, thumbprint)
+    device_id = known.id if known else id_of(thumbprint)
     values = {
+        "thumbprint": thumbprint,
         "name": description.name,
         "hardware": description.hardware,
         "software": description.software,
@@ -81,16 +140,23 @@ async def admit(
         "enrolment_token_id": enrolment_token_id,
         "changed_ms": now_ms,
     }
-    changed = await connection.execute(update(DEVICES).where(DEVICES.c.id == device_id).values(values))
-    if changed.rowcount == 0:
-        new = {**values, "id": device_id, "thumbprint": thumbprint, "created_ms": now_ms}
-        await connection.execute(insert(DEVICES).values(new))
+    row = {**values, "id": device_id, "created_ms": now_ms}
+    insertion = database.insert(connection, DEVICES).values(row)
+    await connection.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=values))
+    # Filled to the brim by the first mint: since 1970 any bucket has filled up.
+    allowance = {"device_id": device_id, "tokens": 0.0, "filled_ms": 0, "day": 0, "sessions": 0, "seconds": 0.0}
+    await database.add(connection, ALLOWANCES, allowance)
     return device_id
 
 
 async def issue_token(connection: AsyncConnection, device_id: str, thumbprint: str, now_ms: int) -> Secret:
     """A new access token bound to the key; earlier ones of the device end with it."""
-    await _end_tokens(connection, device_id, now_ms)
+    await end_tokens(connection, device_id, now_ms)
+    return await add_token(connection, device_id, thumbprint, now_ms)
+
+
+async def add_token(connection: AsyncConnection, device_id: str, thumbprint: str, now_ms: int) -> Secret:
+    """A new access token bound to the key, beside those the device has."""
     token = secrets.make(secrets.ACCESS)
     row = {
         "token_sha256": secrets.digest(token),
@@ -98,31 +164,53 @@ async def issue_token(connection: AsyncConnection, device_id: str, thumbprint: s
         "thumbprint": thumbprint,
         "created_ms": now_ms,
     }
-    await connection.execute(insert(ACCESS_TOKENS).values(row))
+    await connection.execute(ACCESS_TOKENS.insert().values(row))
     return token
 
 
-async def authenticate(connection: AsyncConnection, token: str, proof: Proof) -> Device:
-    """The device behind a token and a proof.
+async def authenticate(connection: AsyncConnection, token: str, proof: Proof, now_ms: int) -> Caller:
+    """The device behind a token and a proof. The first use of a new key's token ends the old key.
 
     Raises:
         RefusalError: ``invalid_token`` (unknown, ended, or bound to another key), ``device_suspended``.
     """
-    query = (
-        select(DEVICES.c.id, DEVICES.c.profile, DEVICES.c.status)
-        .join(ACCESS_TOKENS, ACCESS_TOKENS.c.device_id == DEVICES.c.id)
-        .where(
-            ACCESS_TOKENS.c.token_sha256 == secrets.digest(token),
-            ACCESS_TOKENS.c.thumbprint == proof.thumbprint,
-            ACCESS_TOKENS.c.revoked_ms.is_(None),
-        )
-    )
-    row = (await connection.execute(query)).one_or_none()
+    named = {"digest": secrets.digest(token), "thumbprint": proof.thumbprint}
+    row = (await connection.execute(_AUTHENTICATE, named)).one_or_none()
     if row is None or row.status in ("revoked", "removed"):
         raise RefusalError(401, "invalid_token", "the token is unknown, revoked or bound to another key")
     if row.status != "active":
         raise RefusalError(403, "device_suspended", "the owner has suspended this device")
-    return Device(id=row.id, profile=row.profile, status=row.status)
+    if row.thumbprint != proof.thumbprint:
+        await _change_key(connection, row.id, token, proof, now_ms)
+    if row.last_seen_ms is None or now_ms - row.last_seen_ms >= _SEEN_EVERY_MS:
+        await connection.execute(update(DEVICES).where(DEVICES.c.id == row.id).values(last_seen_ms=now_ms))
+    allowance = Allowance(row.tokens, row.filled_ms, row.day, row.sessions, row.seconds)
+    return Caller(id=row.id, profile=row.profile, allowance=allowance)
+
+
+async def _change_key(connection: AsyncConnection, device_id: str, token: str, proof: Proof, now_ms: int) -> None:
+    values = {"thumbprint": proof.thumbprint, "changed_ms": now_ms}
+    await connection.execute(update(DEVICES).where(DEVICES.c.id == device_id).values(values))
+    await end_tokens(connection, device_id, now_ms, keep=token)
+    await audit.note(connection, device_id, "key changed", device_id, "the new key was used", now_ms=now_ms)
+
+
+async def offer_key(
+    connection: AsyncConnection, caller: Caller, old_thumbprint: str, new_thumbprint: str, now_ms: int
+) -> Secret:
+    """A token for a new key beside the old one's; an earlier offer that was never used ends with it.
+
+    Raises:
+        RefusalError: ``invalid_dpop_proof``: the key is another device's.
+    """
+    theirs = await find(connection, new_thumbprint)
+    if theirs is not None and theirs.id != caller.id:
+        raise RefusalError(400, "invalid_dpop_proof", "the new key cannot be used")
+    of_others = (ACCESS_TOKENS.c.device_id == caller.id) & (ACCESS_TOKENS.c.thumbprint != old_thumbprint)
+    await connection.execute(
+        update(ACCESS_TOKENS).where(of_others, ACCESS_TOKENS.c.revoked_ms.is_(None)).values(revoked_ms=now_ms)
+    )
+    return await add_token(connection, caller.id, new_thumbprint, now_ms)
 
 
 async def remove(connection: AsyncConnection, token: str, proof: Proof, now_ms: int) -> None:
@@ -139,28 +227,17 @@ async def remove(connection: AsyncConnection, token: str, proof: Proof, now_ms: 
         return
     if row.thumbprint != proof.thumbprint:
         raise RefusalError(400, "invalid_grant", "the token is bound to another key")
-    await _end_tokens(connection, row.device_id, now_ms)
+    await end_tokens(connection, row.device_id, now_ms)
     # What the owner revoked or suspended stays so: a farewell must not be a way back.
     still_active = (DEVICES.c.id == row.device_id) & (DEVICES.c.status == "active")
-    await connection.execute(update(DEVICES).where(still_active).values(status="removed", changed_ms=now_ms))
+    gone = await connection.execute(update(DEVICES).where(still_active).values(status="removed", changed_ms=now_ms))
+    if gone.rowcount:
+        await audit.note(connection, row.device_id, "farewell", row.device_id, now_ms=now_ms)
 
 
-async def set_status(connection: AsyncConnection, device_id: str, status: str, now_ms: int) -> None:
-    """The owner's word on a device: ``revoked`` ends its tokens too.
-
-    Raises:
-        ApplianceError: no such device, or not in a state that allows this.
-    """
-    found = (await connection.execute(select(DEVICES.c.status).where(DEVICES.c.id == device_id))).scalar_one_or_none()
-    if found is None:
-        raise ApplianceError(f"there is no device {device_id}", hint="`devices list` shows them")
-    if status != "revoked" and found not in ("active", "suspended"):
-        raise ApplianceError(f"device {device_id} is {found}", hint="it has to enrol again")
-    if status == "revoked":
-        await _end_tokens(connection, device_id, now_ms)
-    await connection.execute(update(DEVICES).where(DEVICES.c.id == device_id).values(status=status, changed_ms=now_ms))
-
-
-async def _end_tokens(connection: AsyncConnection, device_id: str, now_ms: int) -> None:
+async def end_tokens(connection: AsyncConnection, device_id: str, now_ms: int, keep: str = "") -> None:
+    """No token of the device is good any more, but for the one to keep."""
     living = (ACCESS_TOKENS.c.device_id == device_id) & ACCESS_TOKENS.c.revoked_ms.is_(None)
+    if keep:
+        living &= ACCESS_TOKENS.c.token_sha256 != secrets.digest(keep)
     await connection.execute(update(ACCESS_TOKENS).where(living).values(revoked_ms=now_ms))

@@ -26,6 +26,8 @@ class Choices(msgspec.Struct, frozen=True):
     api_key_file: str = ""
     key_file: str = ""
     model: str = ""
+    store_url: str = ""
+    store_password_file: str = ""
 
     @property
     def any_given(self) -> bool:
@@ -50,15 +52,19 @@ def prepare(data: Path, choices: Choices) -> list[str]:
             for name in (settings.PEPPER_NAME, settings.NONCE_SECRET_NAME)
         ]
         said.append(_create(config, _toml(choices).encode()))
-        _create(data / settings.DATABASE_NAME, b"")
     except OSError as error:
         raise StateError(f"cannot write {data} ({error.strerror})", hint="check owner and free space") from error
     try:
-        settings.load(data)
+        store = settings.load(data).store
     except ConfigError:
         if said[-1].startswith("made"):
             config.unlink()  # or the corrected command would find a file "exists already"
         raise
+    if store.path:
+        try:
+            _create(store.path, b"")
+        except OSError as error:
+            raise StateError(f"cannot write {data} ({error.strerror})", hint="check owner and free space") from error
     return said
 
 
@@ -82,14 +88,14 @@ def _toml(choices: Choices) -> str:
     )
     if choices.upstream == "static":
         return (
-            f"{head}\n[profiles.default]\n"
+            f"{head}{_store(choices)}\n[profiles.default]\n"
             'kind = "static"      # a self-hosted compatible server: every device gets this key\n'
             f"url = {_quoted(choices.url)}\n"
             f"key_file = {_quoted(_absolute(choices.key_file))}\n"
             f"model = {_quoted(model)}\n"
         )
     return (
-        f"{head}\n[profiles.default]\n"
+        f"{head}{_store(choices)}\n[profiles.default]\n"
         'kind = "openai"      # mints a client secret per conversation\n'
         f"base_url = {_quoted(choices.base_url or 'https://api.openai.com')}\n"
         f"api_key_file = {_quoted(_absolute(choices.api_key_file) or 'openai.key')}\n"
@@ -98,6 +104,14 @@ def _toml(choices: Choices) -> str:
         'type = "realtime"\n'
         f"model = {_quoted(model)}\n"
     )
+
+
+def _store(choices: Choices) -> str:
+    if not choices.store_url:
+        return '\n# [store]                # without it a SQLite file here\n# url = "postgresql+psycopg://user@host/database"\n'
+    password = _absolute(choices.store_password_file)
+    named = f"password_file = {_quoted(password)}\n" if password else ""
+    return f"\n[store]\nurl = {_quoted(choices.store_url)}\n{named}"
 
 
 def _absolute(path: str) -> str:

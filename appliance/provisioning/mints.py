@@ -4,7 +4,8 @@ Responsible for: the tables mints and reports. Each function runs in the caller'
 
 Idempotency: a device repeats a request under the same Idempotency-Key when the answer got lost. The secret is not
 stored, so it cannot be repeated; a repeat hands out a fresh secret under the same session_id, and a session counts
-once however many rows share its id. A key lives ten minutes and three attempts, so that it is no way round a quota.
+once, and is charged once, however many rows share its id. A key lives ten minutes and three attempts, so that it is
+no way round a quota.
 """
 
 from __future__ import annotations
@@ -13,19 +14,23 @@ import uuid
 from typing import Any
 
 import msgspec
-from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import Secret
-from appliance.provisioning import secrets
-from appliance.provisioning.devices import Device, replayed
+from appliance.provisioning import database, prices, secrets
+from appliance.provisioning import limits as quota
+from appliance.provisioning.configuration import Limits
+from appliance.provisioning.devices import Caller, replayed
+from appliance.provisioning.limits import Refused
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.proofs import Proof
 from appliance.provisioning.schema import MINTS, REPORTS
 
 KEY_LIFE_S = 600
 _ATTEMPTS_PER_KEY = 3
+QUOTA = "quota_exceeded"
+_CHARGED = ("pending", "minted")  # a pending one may belong to a replica that died: it counts, once
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -36,51 +41,96 @@ class Attempt(msgspec.Struct, frozen=True):
     transport: str
 
 
-async def open_one(connection: AsyncConnection, device: Device, proof: Proof, attempt: Attempt, now_ms: int) -> str:
-    """Notes an attempt as pending and returns its session_id, the earlier one's for a repeated key.
+class Opened(msgspec.Struct, frozen=True):
+    """An attempt that is noted. With ``refused`` the device has used up what it may, and nothing was charged."""
+
+    session_id: str
+    sessions_left: int | None = None
+    refused: Refused | None = None
+
+
+_EARLIER = (
+    select(MINTS.c.session_id, MINTS.c.profile, MINTS.c.transport, MINTS.c.outcome)
+    .where(
+        MINTS.c.device_id == bindparam("device_id"),
+        MINTS.c.idempotency_key == bindparam("idempotency_key"),
+        MINTS.c.at_ms > bindparam("since_ms"),
+        MINTS.c.outcome != QUOTA,
+    )
+    .order_by(MINTS.c.at_ms)
+)
+
+
+async def open_one(
+    connection: AsyncConnection, caller: Caller, limits: Limits, proof: Proof, attempt: Attempt, now_ms: int
+) -> Opened:
+    """Notes an attempt as pending and charges it, but for a repeated key, which is the earlier session again.
 
     Raises:
         RefusalError: replayed proof, or a key used for something else or too often.
     """
-    query = (
-        select(MINTS.c.session_id, MINTS.c.profile, MINTS.c.transport)
-        .where(
-            MINTS.c.device_id == device.id,
-            MINTS.c.idempotency_key == attempt.idempotency_key,
-            MINTS.c.at_ms > now_ms - KEY_LIFE_S * 1000,
-        )
-        .order_by(MINTS.c.at_ms)
-    )
-    earlier = (await connection.execute(query)).all()
-    row = {
-        "jti_sha256": proof.jti_sha256,
-        "session_id": earlier[0].session_id if earlier else str(uuid.uuid4()),
-        "device_id": device.id,
+    key = {
+        "device_id": caller.id,
         "idempotency_key": attempt.idempotency_key,
-        "profile": attempt.profile,
-        "transport": attempt.transport,
-        "at_ms": now_ms,
-        "outcome": "pending",
+        "since_ms": now_ms - KEY_LIFE_S * 1000,
     }
-    try:
-        await connection.execute(insert(MINTS).values(row))
-    except IntegrityError:
-        raise replayed() from None
+    earlier = (await connection.execute(_EARLIER, key)).all()
     if any((seen.profile, seen.transport) != (attempt.profile, attempt.transport) for seen in earlier):
         raise _key_reused("for another request")
     if len(earlier) >= _ATTEMPTS_PER_KEY:
         raise _key_reused("too often")
-    return str(row["session_id"])
+    session_id = earlier[0].session_id if earlier else str(uuid.uuid4())
+    allowance = caller.allowance
+    if not any(seen.outcome in _CHARGED for seen in earlier):
+        found = quota.charged(allowance, limits, now_ms)
+        if isinstance(found, Refused):
+            await _note(connection, caller, proof, attempt, session_id, QUOTA, now_ms)
+            return Opened(session_id, refused=found)
+        allowance = found
+    await _note(connection, caller, proof, attempt, session_id, "pending", now_ms)
+    if allowance is not caller.allowance:
+        await quota.store(connection, caller.id, allowance)
+    return Opened(session_id, quota.sessions_left(allowance, limits))
+
+
+async def _note(
+    connection: AsyncConnection,
+    caller: Caller,
+    proof: Proof,
+    attempt: Attempt,
+    session_id: str,
+    outcome: str,
+    now_ms: int,
+) -> None:
+    row = {
+        "jti_sha256": proof.jti_sha256,
+        "session_id": session_id,
+        "device_id": caller.id,
+        "idempotency_key": attempt.idempotency_key,
+        "profile": attempt.profile,
+        "transport": attempt.transport,
+        "at_ms": now_ms,
+        "outcome": outcome,
+    }
+    if not await database.add(connection, MINTS, row):
+        raise replayed()
 
 
 def _key_reused(how: str) -> RefusalError:
     return RefusalError(422, "idempotency_key_reused", f"this Idempotency-Key was used {how}: make a new one")
 
 
+_SETTLED = ("outcome", "latency_ms", "secret_sha256_prefix", "upstream_request_id")
+_SETTLE = (
+    update(MINTS)
+    .where(MINTS.c.jti_sha256 == bindparam("of_proof"))
+    .values({name: bindparam(name) for name in _SETTLED})
+)
+
+
 async def settle(
     connection: AsyncConnection,
     proof: Proof,
-    *,
     outcome: str,
     latency_ms: int,
     secret: Secret | None,
@@ -93,36 +143,46 @@ async def settle(
         "secret_sha256_prefix": secrets.digest(secret)[:16] if secret else None,
         "upstream_request_id": upstream_request_id,
     }
-    await connection.execute(update(MINTS).where(MINTS.c.jti_sha256 == proof.jti_sha256).values(values))
+    await connection.execute(_SETTLE, {"of_proof": proof.jti_sha256, **values})
+
+
+async def give_back(connection: AsyncConnection, device_id: str, session_id: str, charged_ms: int) -> None:
+    """Undoes the charge of a session that came to nothing, unless another attempt at it still may or did succeed."""
+    await quota.lock(connection, device_id)
+    alive = select(MINTS.c.jti_sha256).where(MINTS.c.session_id == session_id, MINTS.c.outcome.in_(_CHARGED)).limit(1)
+    if (await connection.execute(alive)).one_or_none() is None:
+        await quota.give_back(connection, device_id, charged_ms)
 
 
 async def report(
     connection: AsyncConnection,
-    device: Device,
+    caller: Caller,
     session_id: str,
     *,
     duration_s: float,
     reason: str,
     usage: dict[str, Any],
+    model: str,
     now_ms: int,
 ) -> None:
-    """Stores how a session went; the first report of a session stands.
+    """Stores how a session went, and counts its seconds; the first report of a session stands.
 
     Raises:
         RefusalError: ``unknown_session``: no session of this device.
     """
-    ours = select(MINTS.c.session_id).where(MINTS.c.session_id == session_id, MINTS.c.device_id == device.id).limit(1)
+    ours = select(MINTS.c.session_id).where(MINTS.c.session_id == session_id, MINTS.c.device_id == caller.id).limit(1)
     if (await connection.execute(ours)).one_or_none() is None:
         raise RefusalError(404, "unknown_session", "this device has no such session")
-    stored = select(REPORTS.c.session_id).where(REPORTS.c.session_id == session_id)
-    if (await connection.execute(stored)).one_or_none() is not None:
-        return
     row = {
         "session_id": session_id,
-        "device_id": device.id,
+        "device_id": caller.id,
         "at_ms": now_ms,
         "duration_s": duration_s,
         "reason": reason,
         "usage": usage,
+        "model": model,
+        "tokens": prices.tokens(usage),
+        "cost_usd": prices.cost_usd(usage, model),
     }
-    await connection.execute(insert(REPORTS).values(row))
+    if await database.add(connection, REPORTS, row):
+        await quota.add_seconds(connection, caller.id, caller.allowance, duration_s, now_ms)

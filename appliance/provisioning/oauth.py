@@ -14,14 +14,14 @@ from starlette.responses import JSONResponse, Response
 
 from appliance.provisioning import authorizations, devices
 from appliance.provisioning.devices import Description
-from appliance.provisioning.problems import RefusalError
+from appliance.provisioning.problems import OAUTH_PROBLEMS, RefusalError, printable
 from appliance.provisioning.service import CurrentService
 
 CLIENT_ID = "voice-appliance"
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 API_VERSION = 1
 
-router = APIRouter()
+router = APIRouter(responses=OAUTH_PROBLEMS)
 
 _POLL_ERRORS = {
     "authorization_pending": "the owner has not approved the code yet",
@@ -66,6 +66,7 @@ async def discovery(request: Request, service: CurrentService) -> dict[str, Any]
         "token_endpoint": f"{issuer}/oauth/token",
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "sessions_endpoint": f"{issuer}/v1/sessions",
+        "device_endpoint": f"{issuer}/v1/device",
         "grant_types_supported": [GRANT],
         "response_types_supported": [],
         "token_endpoint_auth_methods_supported": ["none"],
@@ -83,7 +84,7 @@ async def device_authorization(
     proof = service.check_proof(request)
     _check_client(form.client_id)
     now_ms = service.now_ms()
-    description = Description(name=_printable(form.name), hardware=_printable(form.hw), software=_printable(form.sw))
+    description = Description(name=printable(form.name), hardware=printable(form.hw), software=printable(form.sw))
     async with service.engine.begin() as connection:
         await devices.remember(connection, proof, now_ms)
         opened = await authorizations.open_one(connection, proof.thumbprint, description, form.enrolment_token, now_ms)
@@ -137,8 +138,3 @@ async def revoke(request: Request, service: CurrentService, form: Annotated[Revo
 def _check_client(client_id: str) -> None:
     if client_id != CLIENT_ID:
         raise RefusalError(400, "invalid_client", f"client_id must be {CLIENT_ID}")
-
-
-def _printable(text: str) -> str:
-    # Shown in the owner's terminal: no escape sequences from strangers.
-    return "".join(character if character.isprintable() else "?" for character in text)

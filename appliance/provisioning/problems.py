@@ -7,9 +7,41 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
+from typing import Any
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
+
+
+class Problem(BaseModel):
+    """RFC 9457, with a stable code."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+
+
+class OAuthProblem(BaseModel):
+    """RFC 6749 §5.2."""
+
+    error: str
+    error_description: str
+
+
+# For the published description: every refusal of a path looks like this, whatever its status.
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "refused; `code` says why",
+        "content": {"application/problem+json": {}},
+        "model": Problem,
+    }
+}
+OAUTH_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "default": {"description": "refused; `error` says why", "model": OAuthProblem}
+}
 
 
 class RefusalError(Exception):
@@ -26,6 +58,11 @@ class RefusalError(Exception):
 def invalid_request(detail: str) -> RefusalError:
     """The request's form is wrong: the caller's bug."""
     return RefusalError(400, "invalid_request", detail)
+
+
+def printable(text: str) -> str:
+    """What a stranger said of itself, fit for a terminal and for both stores: no escape sequences, no NUL."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def answer(request: Request, refusal: RefusalError) -> Response:

@@ -1,4 +1,4 @@
-"""The tables, in portable types: SQLite today, PostgreSQL without a rewrite.
+"""The tables, in portable types: the same on SQLite and PostgreSQL.
 
 Times are whole milliseconds since 1970 (``_ms``). No secret is stored, only SHA-256 of it (hex, ``_sha256``).
 The database itself is made by ``migrations`` alone; a test holds the two together.
@@ -6,9 +6,9 @@ The database itself is made by ``migrations`` alone; a test holds the two togeth
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Column, Double, ForeignKey, Index, Integer, MetaData, String, Table
+from sqlalchemy import JSON, BigInteger, Column, Double, ForeignKey, Identity, Index, Integer, MetaData, String, Table
 
-REVISION = "0001"  # the newest file in migrations/versions
+REVISION = "0002"  # the newest file in migrations/versions
 
 METADATA = MetaData(
     naming_convention={
@@ -29,13 +29,15 @@ ENROLMENT_TOKENS = Table(
     Column("uses_left", Integer, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger, nullable=False),
+    Column("note", String(64), nullable=False, server_default=""),  # the owner's own words
+    Column("revoked_ms", BigInteger),
 )
 
 DEVICES = Table(
     "devices",
     METADATA,
     Column("id", String(22), primary_key=True),
-    Column("thumbprint", String(43), nullable=False, unique=True),  # of the key the id is made from
+    Column("thumbprint", String(43), nullable=False, unique=True),  # of its key; the id is of its first
     Column("name", String(64), nullable=False),
     Column("hardware", String(64), nullable=False),
     Column("software", String(64), nullable=False),
@@ -43,6 +45,49 @@ DEVICES = Table(
     Column("status", String(16), nullable=False),  # active suspended revoked removed
     Column("enrolment_token_id", String(16), ForeignKey("enrolment_tokens.id")),
     Column("created_ms", BigInteger, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    Column("last_seen_ms", BigInteger),  # to the minute
+)
+
+# Keys known before they ever ask: enrolled at once, under this name and profile.
+PREREGISTRATIONS = Table(
+    "preregistrations",
+    METADATA,
+    Column("thumbprint", String(43), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("profile", String(64), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("used_ms", BigInteger),
+)
+
+# What a device has left: made with the device, and locked by each of its mints.
+ALLOWANCES = Table(
+    "allowances",
+    METADATA,
+    Column("device_id", String(22), ForeignKey("devices.id"), primary_key=True),
+    Column("tokens", Double, nullable=False),  # of its bucket, at filled_ms
+    Column("filled_ms", BigInteger, nullable=False),
+    Column("day", Integer, nullable=False),  # days since 1970, UTC; the next two are of this day
+    Column("sessions", Integer, nullable=False),
+    Column("seconds", Double, nullable=False),
+)
+
+# What all replicas together may still ask of the provider.
+FLEET_BUCKET = Table(
+    "fleet_bucket",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("tokens", Double, nullable=False),
+    Column("filled_ms", BigInteger, nullable=False),
+)
+
+# Profiles made by command or on the page. Those of server.toml are not here, and win.
+PROFILES = Table(
+    "profiles",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("content", JSON, nullable=False),
+    Column("version", Integer, nullable=False),
     Column("changed_ms", BigInteger, nullable=False),
 )
 
@@ -109,4 +154,48 @@ REPORTS = Table(
     Column("duration_s", Double, nullable=False),
     Column("reason", String(64), nullable=False),
     Column("usage", JSON, nullable=False),
+    Column("model", String(64), nullable=False, server_default=""),
+    Column("tokens", BigInteger, nullable=False, server_default="0"),  # sum over usage, for plots
+    Column("cost_usd", Double),
+    Index(None, "at_ms"),
+)
+
+# What owner, command and device did, apart from sessions.
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+    Column("actor", String(64), nullable=False),  # owner, command, or a device's id
+    Column("action", String(32), nullable=False),
+    Column("subject", String(64), nullable=False, index=True),
+    Column("detail", String(256), nullable=False),
+)
+
+OWNER_LINKS = Table(
+    "owner_links",
+    METADATA,
+    Column("token_sha256", String(64), primary_key=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("used_ms", BigInteger),
+)
+
+OWNER_SESSIONS = Table(
+    "owner_sessions",
+    METADATA,
+    Column("id_sha256", String(64), primary_key=True),
+    Column("csrf_secret", String(64), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("seen_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+)
+
+# Codes tried on the page that fitted no device: whoever guesses is slowed down.
+CODE_TRIES = Table(
+    "code_tries",
+    METADATA,
+    Column("owner", String(64), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Index(None, "owner", "at_ms"),
 )

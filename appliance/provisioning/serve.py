@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import uvicorn
 
 from appliance.errors import ConfigError
@@ -37,16 +39,24 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def url_of(listener: socket.socket) -> str:
+class Tls(msgspec.Struct, frozen=True):
+    """A certificate chain and its key, as PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+def url_of(listener: socket.socket, tls: Tls | None = None) -> str:
     """The address to type into a browser."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class Server(uvicorn.Server):
     """uvicorn, which tells when it is ready."""
 
-    def __init__(self, app: Any, on_ready: Callable[[], None]) -> None:
+    def __init__(self, app: Any, on_ready: Callable[[], None], tls: Tls | None = None) -> None:
         config = uvicorn.Config(
             app,
             loop="asyncio",
@@ -59,6 +69,8 @@ class Server(uvicorn.Server):
             h11_max_incomplete_event_size=16_384,
             timeout_keep_alive=15,
             timeout_graceful_shutdown=5,
+            ssl_certfile=tls.certificate if tls else None,
+            ssl_keyfile=tls.key if tls else None,
         )
         super().__init__(config)
         self._on_ready = on_ready

@@ -5,7 +5,7 @@ Responsible for: the service's own address, proofs with nonces. Not for: routes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,9 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 
 from appliance.provisioning import nonces, proofs
+from appliance.provisioning.catalogue import Catalogue
 from appliance.provisioning.problems import RefusalError
+from appliance.provisioning.provider_bucket import ProviderBucket
 from appliance.provisioning.settings import Settings
-from appliance.provisioning.upstream import Upstream
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,12 @@ class Service:
 
     settings: Settings
     engine: AsyncEngine
-    upstreams: Mapping[str, Upstream]
+    quick: AsyncEngine  # the same, for what a power cut may undo
+    catalogue: Catalogue
+    provider: ProviderBucket
     now: Callable[[], float]
+    random: Callable[[], float]
+    observe: Callable[[str, float], None]
 
     def now_ms(self) -> int:
         """The wall clock as the database keeps it."""
@@ -46,16 +51,32 @@ class Service:
         Raises:
             RefusalError: ``invalid_dpop_proof``, or ``use_dpop_nonce`` for none or an old nonce.
         """
+        return self.check_one_proof(request.headers.getlist("dpop"), request, access_token)
+
+    def check_one_proof(self, values: list[str], request: Request, access_token: str | None) -> proofs.Proof:
+        """A proof for this request, wherever it stands in it.
+
+        Raises:
+            RefusalError: as `check_proof`.
+        """
         issuer = self.issuer(request)
-        proof = proofs.verify(
-            request.headers.getlist("dpop"),
-            method=request.method,
-            url=issuer + request.url.path,
-            access_token=access_token,
-        )
+        url = issuer + request.url.path
+        proof = proofs.verify(values, method=request.method, url=url, access_token=access_token)
         if not proof.nonce or not nonces.accepts(self.settings.nonce_secret, issuer, self.now(), proof.nonce):
             raise RefusalError(401, "use_dpop_nonce", "repeat with the nonce of this answer's DPoP-Nonce header")
         return proof
+
+
+def access_token(request: Request) -> str:
+    """The device's token from ``Authorization: DPoP …``.
+
+    Raises:
+        RefusalError: ``invalid_token``: none there, or of another scheme.
+    """
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "dpop" or not token or len(token) > 128:
+        raise RefusalError(401, "invalid_token", "the request needs Authorization: DPoP and the device's token")
+    return token
 
 
 def _of(request: Request) -> Service:

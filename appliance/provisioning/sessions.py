@@ -6,23 +6,27 @@ Responsible for: the order of checks, and that every attempt is in the audit log
 from __future__ import annotations
 
 import logging
+import math
+import re
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Header, Path
+import msgspec
+from fastapi import APIRouter, Body, Path
 from pydantic import BaseModel, Field
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from appliance.provisioning import database, devices, mints, secrets
-from appliance.provisioning.mints import Attempt
-from appliance.provisioning.problems import RefusalError
-from appliance.provisioning.proofs import Proof
-from appliance.provisioning.service import CurrentService, Service
+from appliance.provisioning import devices, mints, secrets
+from appliance.provisioning.catalogue import Offer
+from appliance.provisioning.mints import Attempt, Opened
+from appliance.provisioning.problems import PROBLEMS, RefusalError, invalid_request, printable
+from appliance.provisioning.service import CurrentService, Service, access_token
 from appliance.provisioning.upstream import Minted, Upstream, UpstreamError
 
 _log = logging.getLogger(__name__)
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", responses=PROBLEMS)
 
 _STATUS = {"upstream_unavailable": 502, "spend_limit": 429, "overloaded": 503}
 _DETAIL = {
@@ -33,11 +37,11 @@ _DETAIL = {
 _OVERLOADED_RETRY_S = 5
 
 
-class SessionRequest(BaseModel):
+class SessionRequest(msgspec.Struct, frozen=True):
     """What a device asks for."""
 
-    transport: str = Field("websocket", max_length=16)
-    profile: str = Field("default", max_length=64)
+    transport: Annotated[str, msgspec.Meta(max_length=16)] = "websocket"
+    profile: Annotated[str, msgspec.Meta(max_length=64)] = "default"
 
 
 class SessionReport(BaseModel):
@@ -46,68 +50,134 @@ class SessionReport(BaseModel):
     duration_s: float = Field(ge=0, le=86_400, allow_inf_nan=False)
     reason: str = Field(max_length=64)
     usage: dict[str, Any] = Field(default_factory=dict)
+    model: str = Field("", max_length=64)
 
 
-@router.post("/sessions", status_code=201)
-async def create_session(
-    request: Request,
-    service: CurrentService,
-    body: Annotated[SessionRequest, Body()],
-    idempotency_key: Annotated[str, Header(min_length=8, max_length=64, pattern=r"^[\x21-\x7e]+$")],
-) -> Response:
+class Connect(BaseModel):
+    """Where the session is opened."""
+
+    url: str
+    model: str
+
+
+class SessionLimits(BaseModel):
+    """What is left; null where there is no limit."""
+
+    max_session_s: int
+    sessions_left_today: int | None
+
+
+class SessionGrant(BaseModel):
+    """A short-lived secret. ``kind`` tells it from what other transports may get one day."""
+
+    session_id: str
+    kind: Literal["client_secret"]
+    value: str
+    expires_in: int
+    connect: Connect
+    limits: SessionLimits
+
+
+_KEY = re.compile(r"[\x21-\x7e]{8,64}", re.ASCII)
+_decode = msgspec.json.Decoder(SessionRequest).decode
+_, _schemas = msgspec.json.schema_components([SessionRequest])
+_FORM: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": True,
+            "schema": {"type": "string", "minLength": 8, "maxLength": 64, "pattern": r"^[\x21-\x7e]+$"},
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": msgspec.json.schema_components([SessionRequest])[1]["SessionRequest"]}
+        },
+    },
+}
+
+
+# Read by hand, and described by hand: on this one way the framework's reading costs as much as a signature's check.
+@router.post("/sessions", status_code=201, response_model=SessionGrant, openapi_extra=_FORM)
+async def create_session(request: Request) -> Response:
     """Mints a short-lived secret for one session."""
     started_s = time.perf_counter()
-    token = _access_token(request)
-    proof = service.check_proof(request, token)
-    audit = database.quick(service.engine)
-    async with audit.begin() as connection:
-        device = await devices.authenticate(connection, token, proof)
-        upstream = _choose(service, device.profile, body)
-        attempt = Attempt(idempotency_key=idempotency_key, profile=device.profile, transport=body.transport)
-        session_id = await mints.open_one(connection, device, proof, attempt, service.now_ms())
+    service: Service = request.app.state.service
+    idempotency_key = request.headers.get("idempotency-key", "")
+    if not _KEY.fullmatch(idempotency_key):
+        raise invalid_request("missing or malformed: idempotency-key")
     try:
-        minted = await upstream.mint(secrets.safety_identifier(service.settings.pepper, device.id))
-    except UpstreamError as error:
-        _log.warning("mint device=%s profile=%s outcome=%s: %s", device.id, device.profile, error.code, error.detail)
-        await _settle(service, proof, started_s, error.code, None, error.request_id)
+        body = _decode(await request.body())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise invalid_request("missing or malformed: body") from None
+    token = access_token(request)
+    proof = service.check_proof(request, token)
+    now_ms = service.now_ms()
+    if wait_ms := service.provider.wait_ms(now_ms):
+        raise _overloaded(service, wait_ms)
+    async with service.quick.begin() as connection:
+        caller = await devices.authenticate(connection, token, proof, now_ms)
+        offer = await _choose(service, connection, caller.profile, body, now_ms)
+        attempt = Attempt(idempotency_key=idempotency_key, profile=caller.profile, transport=body.transport)
+        opened = await mints.open_one(connection, caller, offer.profile.limits, proof, attempt, now_ms)
+    if opened.refused:
+        service.observe(mints.QUOTA, time.perf_counter() - started_s)
+        detail = f"this device has had {opened.refused.reason}"
+        raise RefusalError(429, mints.QUOTA, detail, retry_after_s=math.ceil(opened.refused.after_ms / 1000))
+    try:
+        if wait_ms := await service.provider.take(now_ms):
+            raise _overloaded(service, wait_ms)
+        minted = await offer.upstream.mint(secrets.safety_identifier(service.settings.pepper, caller.id))
+    except (UpstreamError, RefusalError) as error:
+        request_id = error.request_id if isinstance(error, UpstreamError) else None
+        async with service.quick.begin() as connection:
+            await mints.settle(connection, proof, error.code, _ms_since(started_s), None, request_id)
+            await mints.give_back(connection, caller.id, opened.session_id, now_ms)
+        service.observe(error.code, time.perf_counter() - started_s)
+        if isinstance(error, RefusalError):
+            raise
+        _log.warning("mint device=%s profile=%s outcome=%s: %s", caller.id, caller.profile, error.code, error.detail)
         raise RefusalError(
             _STATUS[error.code], error.code, _DETAIL[error.code], retry_after_s=_retry_after_s(error)
         ) from None
-    await _settle(service, proof, started_s, "minted", minted, minted.request_id)
-    return JSONResponse(_granted(session_id, minted, upstream), 201)
+    async with service.quick.begin() as connection:
+        await mints.settle(connection, proof, "minted", _ms_since(started_s), minted.value, minted.request_id)
+    service.observe("minted", time.perf_counter() - started_s)
+    return JSONResponse(_granted(opened, minted, offer.upstream), 201)
 
 
-async def _settle(
-    service: Service, proof: Proof, started_s: float, outcome: str, minted: Minted | None, request_id: str | None
-) -> None:
-    async with database.quick(service.engine).begin() as connection:
-        await mints.settle(
-            connection,
-            proof,
-            outcome=outcome,
-            latency_ms=round((time.perf_counter() - started_s) * 1000),
-            secret=minted.value if minted else None,
-            upstream_request_id=request_id,
-        )
+def _ms_since(started_s: float) -> int:
+    return round((time.perf_counter() - started_s) * 1000)
 
 
-def _choose(service: Service, device_profile: str, body: SessionRequest) -> Upstream:
+def _overloaded(service: Service, wait_ms: int) -> RefusalError:
+    # Whoever is told the same second comes back in the same second.
+    wait_s = math.ceil(wait_ms / 1000 + service.random() * _OVERLOADED_RETRY_S)
+    return RefusalError(503, "overloaded", "the fleet asks for more than the provider allows", retry_after_s=wait_s)
+
+
+async def _choose(
+    service: Service, connection: AsyncConnection, device_profile: str, body: SessionRequest, now_ms: int
+) -> Offer:
     """The device's own profile under the name "default"; another by its name, if it is the device's."""
     if body.transport != "websocket":
         raise RefusalError(400, "unsupported_transport", "this service offers websocket")
-    if body.profile not in ("default", device_profile) or device_profile not in service.upstreams:
+    offer = await service.catalogue.offer(connection, device_profile, now_ms)
+    if body.profile not in ("default", device_profile) or offer is None:
         raise RefusalError(404, "unknown_profile", "there is no such profile for this device")
-    return service.upstreams[device_profile]
+    return offer
 
 
-def _granted(session_id: str, minted: Minted, upstream: Upstream) -> dict[str, Any]:
+def _granted(opened: Opened, minted: Minted, upstream: Upstream) -> dict[str, Any]:
     return {
-        "session_id": session_id,
+        "session_id": opened.session_id,
         "kind": "client_secret",
         "value": minted.value,
         "expires_in": minted.expires_in_s,
         "connect": {"url": upstream.connect_url, "model": upstream.model},
-        "limits": {"max_session_s": upstream.max_session_s, "sessions_left_today": None},
+        "limits": {"max_session_s": upstream.max_session_s, "sessions_left_today": opened.sessions_left},
     }
 
 
@@ -119,30 +189,37 @@ def _retry_after_s(error: UpstreamError) -> int | None:
 async def report(
     request: Request,
     service: CurrentService,
-    session_id: Annotated[str, Path(max_length=36)],
+    session_id: Annotated[str, Path(max_length=36, pattern=r"^[\x21-\x7e]+$")],
     body: Annotated[SessionReport, Body()],
 ) -> Response:
     """Stores how a session went."""
-    token = _access_token(request)
+    token = access_token(request)
     proof = service.check_proof(request, token)
     now_ms = service.now_ms()
-    async with database.quick(service.engine).begin() as connection:
-        device = await devices.authenticate(connection, token, proof)
+    async with service.quick.begin() as connection:
+        caller = await devices.authenticate(connection, token, proof, now_ms)
         await devices.remember(connection, proof, now_ms)
         await mints.report(
             connection,
-            device,
+            caller,
             session_id,
             duration_s=body.duration_s,
-            reason=body.reason,
-            usage=body.usage,
+            reason=printable(body.reason),
+            usage=_plain(body.usage),
+            model=printable(body.model),
             now_ms=now_ms,
         )
     return Response(status_code=204)
 
 
-def _access_token(request: Request) -> str:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "dpop" or not token or len(token) > 128:
-        raise RefusalError(401, "invalid_token", "the request needs Authorization: DPoP and the device's token")
-    return token
+def _plain(usage: dict[str, Any]) -> dict[str, Any]:
+    """As both stores can keep it: no infinities, no halves of characters.
+
+    Raises:
+        RefusalError: it cannot be kept.
+    """
+    try:
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(usage))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError):
+        raise invalid_request("missing or malformed: usage") from None
+    return plain

@@ -1,19 +1,19 @@
 """The data directory: ``server.toml`` (profiles as data), two secret files and the database's place.
 
-Responsible for: reading and checking them. Not for: making them (``initialise``) and the database's content.
+Responsible for: reading them. Not for: making them (``initialise``), what sections may hold (``configuration``).
 """
 
 from __future__ import annotations
 
-import ipaddress
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
 from appliance.errors import ConfigError, Secret, StateError
+from appliance.provisioning import configuration
+from appliance.provisioning.configuration import FileProfile, Profile, Source
 
 CONFIG_NAME = "server.toml"
 DATABASE_NAME = "provisioning.sqlite3"
@@ -22,47 +22,37 @@ NONCE_SECRET_NAME = "nonce-secret"  # noqa: S105 a file's name
 SECRET_BYTES = 32
 
 
-class SessionTemplate(msgspec.Struct, frozen=True, kw_only=True):
-    """What we ourselves read of a profile's session object; the provider gets the whole of it, untouched."""
+class Store(msgspec.Struct, frozen=True):
+    """Where the database is: a SQLite file, or a PostgreSQL URL without its password."""
 
-    model: str
-    type: Literal["realtime"] = "realtime"
+    path: Path | None = None
+    url: str = ""
+    password_file: Path | None = None
 
-
-class OpenAIProfile(
-    msgspec.Struct, frozen=True, kw_only=True, tag="openai", tag_field="kind", forbid_unknown_fields=True
-):
-    """Secrets minted by OpenAI or a server with the same API. ``session`` is bound to each secret."""
-
-    base_url: str = "https://api.openai.com"
-    api_key_file: str
-    session: dict[str, Any]
-    max_session_s: int = 3600
-
-    @property
-    def model(self) -> str:
-        """The model the secrets are bound to."""
-        return msgspec.convert(self.session, SessionTemplate).model
+    def __str__(self) -> str:
+        return str(self.path) if self.path else self.url
 
 
-class StaticProfile(
-    msgspec.Struct, frozen=True, kw_only=True, tag="static", tag_field="kind", forbid_unknown_fields=True
-):
-    """A self-hosted compatible server that mints nothing: every device gets the same key."""
-
+class _StoreSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
-    model: str
-    key: str = ""
-    key_file: str = ""
-    max_session_s: int = 3600
+    password_file: str = ""
 
 
-Profile = OpenAIProfile | StaticProfile
+class _Fleet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    mints_per_s: float = 0.0
+
+
+class _Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    listen: str
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    profiles: dict[str, Profile]
+    profiles: dict[str, FileProfile]
     issuer: str = ""
+    upstreams: dict[str, Source] = {}
+    store: _StoreSection | None = None
+    fleet: _Fleet = _Fleet()
+    metrics: _Metrics | None = None
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -71,8 +61,12 @@ class Settings(msgspec.Struct, frozen=True):
     data: Path
     issuer: str
     profiles: dict[str, Profile]
+    sources: dict[str, Source]
+    store: Store
     pepper: bytes
     nonce_secret: bytes
+    fleet_per_s: float = 0.0
+    metrics_listen: tuple[str, int] | None = None
 
     def __repr__(self) -> str:
         return f"Settings({self.data})"
@@ -80,11 +74,6 @@ class Settings(msgspec.Struct, frozen=True):
     def path(self, name: str) -> Path:
         """A file named in the configuration: absolute, or relative to the data directory."""
         return self.data / name
-
-    @property
-    def database(self) -> Path:
-        """The SQLite file."""
-        return self.data / DATABASE_NAME
 
 
 def load(data: Path) -> Settings:
@@ -95,28 +84,75 @@ def load(data: Path) -> Settings:
         StateError: not initialised, or a secret file is unreadable or damaged.
     """
     path = data / CONFIG_NAME
+    file = _read(path)
+    sources = {name: configuration.source_of(source) for name, source in file.upstreams.items()}
+    for name, source in sources.items():
+        configuration.check_name(f"{path}: upstreams", name)
+        configuration.check_source(f"{path}: upstreams.{name}", source)
+    profiles = {}
+    for name, section in file.profiles.items():
+        configuration.check_name(f"{path}: profiles", name)
+        if name in sources:
+            raise ConfigError(f"{path}: upstreams.{name}", hint=f"profiles.{name} is an upstream of this name already")
+        profiles[name] = configuration.from_file(f"{path}: profiles.{name}", name, section)
+    if "default" not in profiles:
+        raise ConfigError(f"{path}: there is no [profiles.default]", hint="devices ask for it unless told otherwise")
+    if not 0 <= file.fleet.mints_per_s < 1e6:
+        raise ConfigError(f"{path}: fleet.mints_per_s = {file.fleet.mints_per_s}", hint="0 switches the limit off")
+    return Settings(
+        data=data,
+        issuer=check_issuer(file.issuer, path),
+        profiles=profiles,
+        sources={**sources, **{name: profile.source for name, profile in profiles.items()}},
+        store=_store(data, file.store, path),
+        pepper=_secret(data / PEPPER_NAME),
+        nonce_secret=_secret(data / NONCE_SECRET_NAME),
+        fleet_per_s=file.fleet.mints_per_s,
+        metrics_listen=_listen(file.metrics.listen, path) if file.metrics else None,
+    )
+
+
+def _read(path: Path) -> _File:
     try:
-        text = path.read_bytes()
-        file = msgspec.convert(tomllib.loads(text.decode()), _File)
+        return msgspec.convert(tomllib.loads(path.read_bytes().decode()), _File)
     except FileNotFoundError:
         raise StateError(
-            f"{data} holds no {CONFIG_NAME}", hint=f"type: voice-provisioning init --data {data}"
+            f"{path.parent} holds no {CONFIG_NAME}", hint=f"type: voice-provisioning init --data {path.parent}"
         ) from None
     except OSError as error:
         raise StateError(f"cannot read {path} ({error.strerror})", hint="check its owner and mode") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise ConfigError(f"{path}: {error}", hint="correct the file; the documentation lists its keys") from None
-    for name, profile in file.profiles.items():
-        _check(f"{path}: profiles.{name}", profile)
-    if "default" not in file.profiles:
-        raise ConfigError(f"{path}: there is no [profiles.default]", hint="devices ask for it unless told otherwise")
-    return Settings(
-        data=data,
-        issuer=check_issuer(file.issuer, path),
-        profiles=file.profiles,
-        pepper=_secret(data / PEPPER_NAME),
-        nonce_secret=_secret(data / NONCE_SECRET_NAME),
-    )
+        raise ConfigError(f"{path}: {error}", hint="correct the file; docs/provisioning.md lists its keys") from None
+
+
+def _store(data: Path, section: _StoreSection | None, where: Path) -> Store:
+    if section is None:
+        return Store(path=data / DATABASE_NAME)
+    try:
+        parts = urlsplit(section.url)
+        holds_password = bool(parts.password) or "password" in dict(parse_qsl(parts.query))
+        usable = parts.scheme in ("postgresql", "postgresql+psycopg") and len(parts.path) > 1
+    except ValueError:
+        holds_password = usable = False
+    if holds_password:
+        raise ConfigError(f"{where}: store.url holds a password", hint="put it into a file: password_file = ...")
+    if not usable:
+        raise ConfigError(
+            f"{where}: store.url = {section.url!r}", hint='it must look like "postgresql+psycopg://user@host/database"'
+        )
+    return Store(url=section.url, password_file=data / section.password_file if section.password_file else None)
+
+
+def _listen(address: str, where: Path) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ConfigError(f"{where}: metrics.listen = {address!r}", hint='it must look like "127.0.0.1:9464"')
+    host = host.strip("[]")
+    if host not in ("localhost", "::1") and not host.startswith("127."):
+        raise ConfigError(
+            f"{where}: metrics.listen = {address!r}", hint="only loopback: they tell how busy the fleet is"
+        )
+    return host, int(port)
 
 
 def check_issuer(issuer: str, where: object) -> str:
@@ -127,60 +163,14 @@ def check_issuer(issuer: str, where: object) -> str:
     """
     if not issuer:
         return ""
-    parts = _split(issuer)
+    parts = configuration.split(issuer)
     if parts is None or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
         raise ConfigError(f"{where}: issuer = {issuer!r}", hint="it must look like https://voice.example.org, no path")
-    if parts.scheme == "http" and not _private(parts.hostname or ""):
+    if parts.scheme == "http" and not configuration.private(parts.hostname or ""):
         raise ConfigError(
             f"{where}: issuer = {issuer!r} is not encrypted", hint="use https:// (a proxy may do the TLS)"
         )
     return issuer.rstrip("/")
-
-
-def check_upstream_url(url: str, where: str, schemes: tuple[str, ...]) -> None:
-    """Passes a URL with a host and one of the schemes, the first of which is the encrypted one.
-
-    Raises:
-        ConfigError: anything else, and unencrypted schemes to public hosts.
-    """
-    parts = _split(url)
-    if parts is None or parts.scheme not in schemes or parts.query or parts.fragment or parts.username:
-        raise ConfigError(f"{where} = {url!r}", hint=f"it must start with {' or '.join(f'{s}://' for s in schemes)}")
-    if parts.scheme != schemes[0] and not _private(parts.hostname or ""):
-        raise ConfigError(f"{where} = {url!r} would send keys unencrypted", hint=f"use {schemes[0]}://")
-
-
-def _check(where: str, profile: Profile) -> None:
-    if profile.max_session_s <= 0:
-        raise ConfigError(f"{where}.max_session_s = {profile.max_session_s}", hint="seconds, above 0")
-    if isinstance(profile, OpenAIProfile):
-        check_upstream_url(profile.base_url, f"{where}.base_url", ("https", "http"))
-        try:
-            _ = profile.model
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"{where}.session: {error}", hint='needs type = "realtime" and model') from None
-    else:
-        check_upstream_url(profile.url, f"{where}.url", ("wss", "ws"))
-        if bool(profile.key) == bool(profile.key_file):
-            raise ConfigError(f"{where}: needs either key_file or key", hint="key_file keeps the key out of this file")
-
-
-def _split(url: str) -> Any:
-    try:
-        parts = urlsplit(url)
-        usable = bool(parts.scheme in ("http", "https", "ws", "wss") and parts.hostname and parts.port != 0)
-    except ValueError:
-        return None
-    return parts if usable and url.isascii() else None
-
-
-def _private(host: str) -> bool:
-    if host == "localhost" or "." not in host.strip(".") or host.endswith((".local", ".internal")):
-        return not host.startswith(":")  # a bare name is a container's or a house's
-    try:
-        return ipaddress.ip_address(host).is_private
-    except ValueError:
-        return False
 
 
 def _secret(path: Path) -> bytes:
@@ -195,8 +185,8 @@ def _secret(path: Path) -> bytes:
     return content
 
 
-def read_key(path: Path) -> Secret:
-    """A provider's key from its file, white space around it cut off.
+def read_key(path: Path, what: str = "key") -> Secret:
+    """A provider's key or a database's password from its file, white space around it cut off.
 
     Raises:
         ConfigError: no such file, unreadable, empty, or more than one word.
@@ -206,8 +196,8 @@ def read_key(path: Path) -> Secret:
     except (OSError, UnicodeDecodeError) as error:
         reason = (error.strerror or "") if isinstance(error, OSError) else "not text"
         raise ConfigError(
-            f"cannot read the key file {path} ({reason})", hint="put the provider's key there, mode 0600"
+            f"cannot read the {what} file {path} ({reason})", hint=f"put the {what} there, mode 0600"
         ) from None
     if not key or not key.isprintable() or " " in key:
-        raise ConfigError(f"the key file {path} holds no key", hint="one line, nothing but the provider's key")
+        raise ConfigError(f"the {what} file {path} holds no {what}", hint=f"one line, nothing but the {what}")
     return Secret(key)

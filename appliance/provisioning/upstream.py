@@ -7,7 +7,6 @@ Provider texts are not passed on or logged: they can quote the key.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +15,8 @@ import msgspec
 
 from appliance.errors import ConfigError, Secret
 from appliance.provisioning import settings
-from appliance.provisioning.settings import OpenAIProfile, Profile, Settings, StaticProfile
+from appliance.provisioning.configuration import OpenAISource, Profile, StaticSource
+from appliance.provisioning.settings import Settings
 
 SECRET_LIFE_S = 60
 _TIMEOUT = httpx2.Timeout(15.0, connect=5.0)
@@ -84,14 +84,14 @@ class _Failure(msgspec.Struct, frozen=True):
 class OpenAIUpstream:
     """Mints client secrets: ``POST /v1/realtime/client_secrets``."""
 
-    def __init__(self, profile: OpenAIProfile, api_key_file: Path, client: httpx2.AsyncClient) -> None:
-        base = profile.base_url.rstrip("/").removesuffix("/v1")
+    def __init__(self, source: OpenAISource, profile: Profile, key_file: Path, client: httpx2.AsyncClient) -> None:
+        base = source.base_url.rstrip("/").removesuffix("/v1")
         self._url = f"{base}/v1/realtime/client_secrets"
-        self._key_file = api_key_file
+        self._key_file = key_file
         self._client = client
         self._body = {
             "expires_after": {"anchor": "created_at", "seconds": SECRET_LIFE_S},
-            "session": {"type": "realtime", **profile.session},
+            "session": profile.session,
         }
         self.connect_url = f"ws{base.removeprefix('http')}/v1/realtime"  # http -> ws, https -> wss
         self.model = profile.model
@@ -160,10 +160,10 @@ def _failure(response: httpx2.Response, url: str) -> UpstreamError:
 class StaticUpstream:
     """Hands out one fixed key, for servers in one's own house that mint nothing."""
 
-    def __init__(self, profile: StaticProfile, key_file: Path | None) -> None:
-        self._key = profile.key
+    def __init__(self, source: StaticSource, profile: Profile, key_file: Path | None) -> None:
+        self._key = source.key
         self._key_file = key_file
-        self.connect_url = profile.url
+        self.connect_url = source.url
         self.model = profile.model
         self.max_session_s = profile.max_session_s
 
@@ -181,12 +181,9 @@ def http_client() -> httpx2.AsyncClient:
     return httpx2.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS)
 
 
-def build(configured: Settings, client: httpx2.AsyncClient) -> Mapping[str, Upstream]:
-    """The upstream of each profile, by the profile's name."""
-    return {name: _build_one(configured, profile, client) for name, profile in configured.profiles.items()}
-
-
-def _build_one(configured: Settings, profile: Profile, client: httpx2.AsyncClient) -> Upstream:
-    if isinstance(profile, OpenAIProfile):
-        return OpenAIUpstream(profile, configured.path(profile.api_key_file), client)
-    return StaticUpstream(profile, configured.path(profile.key_file) if profile.key_file else None)
+def build(configured: Settings, profile: Profile, client: httpx2.AsyncClient) -> Upstream:
+    """The upstream of one profile."""
+    source = profile.source
+    if isinstance(source, OpenAISource):
+        return OpenAIUpstream(source, profile, configured.path(source.api_key_file), client)
+    return StaticUpstream(source, profile, configured.path(source.key_file) if source.key_file else None)

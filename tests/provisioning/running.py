@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from appliance.credentials import dpop, enrolment
 from appliance.credentials.enrolment import Enrolment
 from appliance.credentials.http import HttpClient, Response
@@ -20,9 +23,11 @@ from appliance.credentials.mint import Minter
 from appliance.errors import Secret
 from appliance.provisioning import app, cli, database, initialise, serve, settings
 from appliance.provisioning.initialise import Choices
+from appliance.provisioning.settings import Store
 from tests.fakes.upstream import KEY, FakeUpstream
 
 _NUMBERS = itertools.count()
+CHOSEN: list[Store] = []  # the store that the fixture of this name chose
 
 
 def in_1970() -> float:
@@ -33,14 +38,35 @@ async def no_sleep(_: float) -> None:
     await asyncio.sleep(0)
 
 
-def make_data(tmp_path: Path, upstream_url: str) -> Path:
-    """An initialised data directory over the given upstream."""
+def store_section() -> str:
+    """What server.toml says about the test's store."""
+    if not CHOSEN or CHOSEN[-1].path:
+        return ""
+    return f'[store]\nurl = "{CHOSEN[-1].url}"\npassword_file = "{CHOSEN[-1].password_file}"\n'
+
+
+@contextlib.asynccontextmanager
+async def database_of(store: Store) -> AsyncIterator[AsyncEngine]:
+    """An engine over the store for the block."""
+    engine = database.connect(store)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+def make_data(tmp_path: Path, upstream_url: str, toml: str = "") -> Path:
+    """An initialised data directory over the given upstream, on the test's store."""
     data = tmp_path / "data"
     key_file = tmp_path / "provider.key"
     key_file.write_text(KEY + "\n")
     key_file.chmod(0o600)
     initialise.prepare(data, Choices(base_url=upstream_url, api_key_file=str(key_file)))
-    asyncio.run(database.upgrade(data / settings.DATABASE_NAME))
+    config = data / settings.CONFIG_NAME
+    config.write_text(config.read_text() + toml + store_section())
+    if store_section():
+        (data / settings.DATABASE_NAME).unlink()
+    asyncio.run(database.upgrade(settings.load(data).store))
     return data
 
 
@@ -60,8 +86,15 @@ class Running:
     data: Path
 
     def query(self, sql: str) -> list[Any]:
-        with contextlib.closing(sqlite3.connect(self.data / settings.DATABASE_NAME)) as connection:
-            return connection.execute(sql).fetchall()
+        """Runs one statement, past everything of ours."""
+        store = settings.load(self.data).store
+        if store.path:
+            with contextlib.closing(sqlite3.connect(store.path)) as connection, connection:
+                return connection.execute(sql).fetchall()
+        url = store.url.replace("+psycopg", "").replace("voice@", "postgres@")
+        with psycopg.connect(url, autocommit=True) as server:
+            cursor = server.execute(sql)
+            return cursor.fetchall() if cursor.description else []
 
 
 @contextlib.asynccontextmanager

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from appliance.credentials import dpop
 from appliance.credentials.enrolment import Enrolment
 from appliance.credentials.http import Response
-from appliance.credentials.identity import Identity
 from appliance.errors import Secret
-from appliance.provisioning import nonces, proofs
-from appliance.provisioning.problems import RefusalError
+from appliance.provisioning import nonces
 from tests.fakes.upstream import FakeUpstream
 from tests.provisioning.running import Device, Running, enrolled, enrolment_token, make_data, service
+from tests.provisioning.test_proofs import forgeries
 
-URL = "http://127.0.0.1:8787/v1/sessions"
+pytestmark = pytest.mark.usefixtures("store")
 Attack = Callable[[Running, Device, Enrolment], Awaitable[None]]
 
 
@@ -131,39 +127,6 @@ def test_another_key_address_method_or_token(tmp_path: Path, capsys: pytest.Capt
     run(tmp_path, capsys, attack)
 
 
-def encode(content: object) -> str:
-    return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
-
-
-def forgeries(good: str, other: str) -> list[str]:
-    """Proofs that must not pass, made from two that do: ours and another device's."""
-    header, claims, signature = good.split(".")
-    others = other.split(".")
-    decoded = json.loads(base64.urlsafe_b64decode(header + "=="))
-    return [
-        "",
-        "..",
-        "a.b.c",
-        "é" * 10,
-        good + ".",
-        f"{header}.{claims}.",
-        f"{header}.{claims}.{others[2]}",
-        f"{others[0]}.{claims}.{signature}",
-        f"{header}.{encode({'jti': 'x', 'htm': 'POST', 'htu': URL, 'iat': 0})}.{signature}",
-        f"{encode({**decoded, 'alg': 'none'})}.{claims}.",
-        f"{encode({**decoded, 'alg': 'HS256'})}.{claims}.{signature}",
-        f"{encode({**decoded, 'typ': 'JWT'})}.{claims}.{signature}",
-        f"{encode({**decoded, 'crit': ['x']})}.{claims}.{signature}",
-        f"{encode({**decoded, 'jwk': {**decoded['jwk'], 'd': 'AAAA'}})}.{claims}.{signature}",
-        f"{encode({**decoded, 'jwk': {**decoded['jwk'], 'x': 'A' * 43}})}.{claims}.{signature}",
-        f"{encode({**decoded, 'jwk': {**decoded['jwk'], 'x': ''}})}.{claims}.{signature}",
-        f"{encode({**decoded, 'jwk': {'kty': 'oct', 'k': 'AAAA'}})}.{claims}.{signature}",
-        f"{encode(['alg'])}.{claims}.{signature}",
-        f"{encode(7)}.{claims}.{signature}",
-        good + "A" * proofs.PROOF_AT_MOST,
-    ]
-
-
 def test_forged_proofs_over_the_wire(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async def attack(running: Running, device: Device, known: Enrolment) -> None:
         good = device.proof("/v1/sessions", access_token=known.token)
@@ -174,80 +137,6 @@ def test_forged_proofs_over_the_wire(tmp_path: Path, capsys: pytest.CaptureFixtu
                 assert (refused.status, code_of(refused)) == (401, "invalid_dpop_proof"), forged[:200]
 
     run(tmp_path, capsys, attack)
-
-
-@pytest.fixture(scope="module")
-def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
-    return Identity.load_or_create(tmp_path_factory.mktemp("device"))
-
-
-def good_proof(identity: Identity, jti: str = "one") -> str:
-    return dpop.proof(identity, method="POST", url=URL, now_s=0, jti=jti, nonce="n")
-
-
-def test_forged_proofs(identity: Identity, tmp_path: Path) -> None:
-    good = good_proof(identity)
-    assert proofs.verify([good], method="POST", url=URL).thumbprint == identity.thumbprint
-    for forged in forgeries(good, good_proof(Identity.load_or_create(tmp_path))):
-        with pytest.raises(RefusalError) as refused:
-            proofs.verify([forged], method="POST", url=URL)
-        assert refused.value.code == "invalid_dpop_proof"
-    for several in ([], [good, good]):
-        with pytest.raises(RefusalError):
-            proofs.verify(several, method="POST", url=URL)
-
-
-@given(position=st.integers(0, 10_000), character=st.characters(max_codepoint=0x17F))
-@settings(max_examples=150, deadline=None)
-def test_no_changed_character_passes(identity: Identity, position: int, character: str) -> None:
-    good = good_proof(identity)
-    position %= len(good)
-    changed = good[:position] + character + good[position + 1 :]
-    try:
-        same = proofs.verify([changed], method="POST", url=URL)
-    except RefusalError:
-        return
-    # Base64's last character has bits to spare: what decodes to the same bytes is the same proof, jti and all.
-    assert same == proofs.verify([good], method="POST", url=URL)
-
-
-@given(
-    claims=st.recursive(
-        st.none() | st.booleans() | st.floats() | st.text(),
-        lambda inner: st.dictionaries(
-            st.sampled_from(["jti", "htm", "htu", "iat", "nonce", "ath"]) | st.text(), inner, max_size=6
-        ),
-    )
-)
-@settings(max_examples=150, deadline=None)
-def test_any_signed_nonsense_is_refused_and_nothing_else_escapes(identity: Identity, claims: object) -> None:
-    header = encode({"typ": "dpop+jwt", "alg": "ES256", "jwk": identity.public_jwk})
-    signed = f"{header}.{encode(claims)}"
-    signature = base64.urlsafe_b64encode(identity.sign(signed.encode())).rstrip(b"=").decode()
-    with pytest.raises(RefusalError):
-        proofs.verify([f"{signed}.{signature}"], method="POST", url=URL)
-
-
-@given(nonce=st.text() | st.binary().map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
-def test_no_made_up_nonce_is_accepted(nonce: str) -> None:
-    assert not nonces.accepts(b"secret", "http://a", 1e9, nonce)
-
-
-@given(now_s=st.floats(0, 1e11), later_s=st.floats(0, 300))
-def test_a_nonce_is_good_for_a_window_and_at_its_own_address(now_s: float, later_s: float) -> None:
-    nonce = nonces.issue(b"secret", "http://a", now_s)
-    assert nonces.accepts(b"secret", "http://a", now_s + later_s, nonce)
-    assert not nonces.accepts(b"secret", "http://a", now_s + 601, nonce)
-    assert not nonces.accepts(b"secret", "http://b", now_s, nonce)
-    assert not nonces.accepts(b"other", "http://a", now_s, nonce)
-
-
-def test_addresses_are_compared_as_the_standard_says(identity: Identity) -> None:
-    proof = dpop.proof(identity, method="POST", url="HTTPS://Voice.example:443/v1/x?q=1#f", now_s=0, jti="j")
-    assert proofs.verify([proof], method="POST", url="https://voice.example/v1/x")
-    for other in ("https://voice.example/v1/X", "http://voice.example/v1/x", "https://voice.example:444/v1/x"):
-        with pytest.raises(RefusalError):
-            proofs.verify([proof], method="POST", url=other)
 
 
 def test_huge_and_deep_bodies_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -302,5 +191,26 @@ def test_strangers_cannot_fill_the_database(tmp_path: Path, monkeypatch: pytest.
             assert again.status == 200  # its own earlier one makes room
 
     monkeypatch.setattr("appliance.provisioning.authorizations._PENDING_AT_MOST", 3)
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
+@pytest.mark.parametrize("name", ["'); DROP TABLE devices; --", "<script>alert(1)</script>", "a\x00b\x1b[2J", "é" * 64])
+def test_a_hostile_name_is_only_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    async def story(upstream: FakeUpstream) -> None:
+        data = await asyncio.to_thread(make_data, tmp_path, upstream.url)
+        token = await asyncio.to_thread(enrolment_token, data, capsys)
+        async with service(data) as running:
+            device = Device(tmp_path / "device", running.url)
+            form = urlencode({"client_id": "voice-appliance", "name": name, "hw": name, "enrolment_token": token})
+            assert (await device.form("/oauth/device_authorization", form)).status == 200
+            shown = "".join(letter if letter.isprintable() else "?" for letter in name)
+            assert running.query("select name, hardware, status from devices") == [(shown, shown, "active")]
+            for hostile in ("' OR '1'='1", "%27%20OR%201=1", "%00", "..%2f..", "é"):
+                path = f"/v1/sessions/{quote(hostile, safe='%')}/report"
+                answer = await device.send(path, body=b"{}", headers={"Content-Type": "application/json"})
+                assert answer.status in (400, 401, 404)
+                assert code_of(await device.ask_session(hostile if hostile.isascii() else "x")) == "invalid_token"
+
     with FakeUpstream() as upstream:
         asyncio.run(story(upstream))

@@ -1,22 +1,17 @@
-"""The data directory and the database schema."""
+"""The data directory."""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError
 
-from appliance.errors import ApplianceError, ConfigError, StateError
-from appliance.provisioning import database, initialise, settings
+from appliance.errors import ConfigError, StateError
+from appliance.provisioning import configuration, initialise, settings
 from appliance.provisioning.initialise import Choices
-from appliance.provisioning.schema import METADATA, REVISION
 
 PROFILE = '[profiles.default]\nkind = "openai"\napi_key_file = "k"\n[profiles.default.session]\nmodel = "m"\n'
+LIMITED = PROFILE + "[profiles.default.limits]\n{}\n"
 STATIC = '[profiles.default]\nkind = "static"\nmodel = "m"\n'
 
 
@@ -29,7 +24,7 @@ def test_init_makes_private_files_once(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o777 == 0o600, path
     first = settings.load(data)
     assert first.issuer == "https://voice.example"
-    assert isinstance(first.profiles["default"], settings.OpenAIProfile)
+    assert isinstance(first.profiles["default"].source, configuration.OpenAISource)
     assert first.profiles["default"].model == 'a "quoted" \\ model'
     assert all(line.startswith("kept") for line in initialise.prepare(data, Choices()))
     again = settings.load(data)
@@ -69,6 +64,21 @@ def test_a_refused_choice_leaves_no_configuration(tmp_path: Path) -> None:
         (STATIC + 'url = "wss://a"\nkey = "a"\nkey_file = "b"\n', "key_file or key"),
         (STATIC + 'url = "ws://a.example"\nkey = "a"\n', "unencrypted"),
         (STATIC + 'url = "wss://a"\nkey = "a"\nmax_session_s = 0\n', "max_session_s"),
+        (
+            LIMITED.format("per_day = -1"),
+            "per_day",
+        ),
+        (LIMITED.format("burst = 0"), "burst"),
+        (LIMITED.format("daily = 9"), "daily"),
+        (PROFILE + '[upstreams.default]\nkind = "static"\nurl = "wss://a"\nkey = "k"\n', "upstreams.default"),
+        (PROFILE + '[upstreams.x]\nkind = "openai"\nbase_url = "http://b.c"\napi_key_file = "k"\n', "upstreams.x"),
+        (PROFILE + '[upstreams."x y"]\nkind = "openai"\napi_key_file = "k"\n', "x y"),
+        (PROFILE + '[store]\nurl = "mysql://a/b"\n', "store.url"),
+        (PROFILE + '[store]\nurl = "postgresql://a"\n', "store.url"),
+        (PROFILE + '[store]\nurl = "postgresql://u:word@a/b"\n', "password_file"),
+        (PROFILE + '[store]\nurl = "postgresql://u@a/b?password=word"\n', "password_file"),
+        (PROFILE + '[metrics]\nlisten = "9464"\n', "metrics.listen"),
+        (PROFILE + "[fleet]\nmints_per_s = -1\n", "fleet.mints_per_s"),
     ],
 )
 def test_a_wrong_file_is_named_with_the_reason(tmp_path: Path, content: str, message: str) -> None:
@@ -78,6 +88,7 @@ def test_a_wrong_file_is_named_with_the_reason(tmp_path: Path, content: str, mes
         settings.load(tmp_path)
     assert "server.toml" in str(refused.value)
     assert "\n" not in str(refused.value)
+    assert "word@" not in str(refused.value)
     assert refused.value.hint
 
 
@@ -99,65 +110,3 @@ def test_a_key_file_holds_one_word(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ConfigError, match="key file"):
         settings.read_key(path)
-
-
-def test_migrations_and_tables_agree(tmp_path: Path) -> None:
-    path = tmp_path / "a.sqlite3"
-
-    def differences(connection: Connection) -> list[object]:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        return list(compare_metadata(context, METADATA))
-
-    async def story() -> None:
-        assert (await database.upgrade(path)).startswith("made")
-        assert (await database.upgrade(path)).startswith("kept")
-        engine = database.connect(path)
-        async with engine.begin() as connection:
-            assert await database.version(connection) == REVISION
-            assert await connection.run_sync(differences) == []
-            assert (await connection.execute(text("PRAGMA journal_mode"))).scalar() == "wal"
-        async with engine.begin() as connection:
-            row = {"token": "vdt_hash", "device": "nobody"}
-            orphan = text("INSERT INTO access_tokens VALUES (:token, :device, '', 0, 0)")
-            with pytest.raises(IntegrityError) as refused:
-                await connection.execute(orphan, row)
-        assert "vdt_hash" not in str(refused.value)
-        async with engine.begin() as connection:
-            await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-        await engine.dispose()
-        with pytest.raises(StateError, match="newer version"):
-            await database.upgrade(path)
-
-    asyncio.run(story())
-
-
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    path = tmp_path / "a.sqlite3"
-    path.write_bytes(b"this is not a database, whatever its name may say" * 100)
-    with pytest.raises(ApplianceError, match="cannot use the database"):
-        asyncio.run(database.upgrade(path))
-
-
-def test_writers_take_turns(tmp_path: Path) -> None:
-    path = tmp_path / "a.sqlite3"
-
-    async def story() -> None:
-        engine = database.connect(path)
-        async with engine.begin() as connection:
-            await connection.execute(text("CREATE TABLE counter (n INTEGER)"))
-            await connection.execute(text("INSERT INTO counter VALUES (0)"))
-
-        async def count(durable: bool) -> None:
-            async with (engine if durable else database.quick(engine)).begin() as connection:
-                found = (await connection.execute(text("SELECT n FROM counter"))).scalar_one()
-                await asyncio.sleep(0)
-                await connection.execute(text("UPDATE counter SET n = :n"), {"n": found + 1})
-                level = (await connection.execute(text("PRAGMA synchronous"))).scalar_one()
-                assert level == (2 if durable else 1)
-
-        await asyncio.gather(*(count(number % 2 == 0) for number in range(20)))
-        async with engine.begin() as connection:
-            assert (await connection.execute(text("SELECT n FROM counter"))).scalar_one() == 20
-        await engine.dispose()
-
-    asyncio.run(story())

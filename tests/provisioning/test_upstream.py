@@ -8,15 +8,18 @@ import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from appliance.credentials.enrolment import Enrolment
 from appliance.errors import ProvisioningError
+from appliance.provisioning import configuration
 from appliance.provisioning import upstream as upstreams
-from appliance.provisioning.settings import OpenAIProfile, StaticProfile
+from appliance.provisioning.configuration import OpenAIProfile, StaticProfile
 from tests.fakes.upstream import KEY, Answer, FakeUpstream
-from tests.provisioning.running import Device, Running, enrolled, enrolment_token, make_data, service
+from tests.provisioning.running import Device, Running, enrolled, enrolment_token, make_data, service, store_section
 
+pytestmark = pytest.mark.usefixtures("store")
 Capsys = pytest.CaptureFixture[str]
 Story = Callable[[Running, Device, Enrolment, FakeUpstream], Awaitable[None]]
 
@@ -135,6 +138,7 @@ def test_a_static_server_gets_its_key_and_address(tmp_path: Path, capsys: Capsys
             '[profiles.default]\nkind = "static"\nurl = "ws://127.0.0.1:9/v1/realtime"\nmodel = "local"\n'
             f'key_file = "{tmp_path / "static.key"}"\nmax_session_s = 60\n'
             '[profiles.guests]\nkind = "static"\nurl = "wss://a.example"\nmodel = "b"\nkey = "other"\n'
+            + store_section()
         )
         token = await asyncio.to_thread(enrolment_token, data, capsys)
         async with service(data) as running:
@@ -171,8 +175,9 @@ def test_a_static_server_gets_its_key_and_address(tmp_path: Path, capsys: Capsys
 def test_the_connect_address_follows_the_base(base_url: str, connect_url: str) -> None:
     async def story() -> None:
         async with upstreams.http_client() as client:
-            profile = OpenAIProfile(base_url=base_url, api_key_file="k", session={"model": "m"})
-            assert upstreams.OpenAIUpstream(profile, Path("k"), client).connect_url == connect_url
+            section = OpenAIProfile(base_url=base_url, api_key_file="k", session={"model": "m"})
+            profile = configuration.from_file("x", "x", section)
+            assert upstreams.OpenAIUpstream(section, profile, Path("k"), client).connect_url == connect_url
 
     asyncio.run(story())
 
@@ -190,5 +195,60 @@ def test_a_changed_key_file_needs_no_restart(tmp_path: Path, capsys: Capsys) -> 
 
 
 def test_a_static_key_can_stand_in_the_configuration() -> None:
-    source = upstreams.StaticUpstream(StaticProfile(url="wss://a", model="m", key="k"), None)
+    section = StaticProfile(url="wss://a", model="m", key="k")
+    source = upstreams.StaticUpstream(section, configuration.from_file("x", "x", section), None)
     assert asyncio.run(source.mint("x")).value == "k"
+
+
+class Flaky(httpx2.AsyncBaseTransport):
+    """The network, but the first connections do not come about."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.tried = 0
+        self._real = httpx2.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.tried += 1
+        if self.tried <= self.failures:
+            raise httpx2.ConnectError("refused", request=request)
+        return await self._real.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._real.aclose()
+
+
+@pytest.mark.parametrize(("failures", "minted"), [(0, True), (1, True), (2, False)])
+def test_a_connection_that_does_not_come_about_is_tried_once_more(tmp_path: Path, failures: int, minted: bool) -> None:
+    key_file = tmp_path / "key"
+    key_file.write_text(KEY)
+
+    async def story(upstream: FakeUpstream) -> None:
+        flaky = Flaky(failures)
+        async with httpx2.AsyncClient(transport=flaky) as client:
+            section = OpenAIProfile(base_url=upstream.url, api_key_file="k", session={"model": "m"})
+            source = upstreams.OpenAIUpstream(section, configuration.from_file("x", "x", section), key_file, client)
+            if minted:
+                assert (await source.mint("x")).value == upstream.minted[-1]
+                assert flaky.tried == failures + 1
+            else:
+                with pytest.raises(upstreams.UpstreamError) as refused:
+                    await source.mint("x")
+                assert (refused.value.code, flaky.tried) == ("upstream_unavailable", 2)
+
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
+def test_a_provider_that_does_not_answer_in_time(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstreams, "_TIMEOUT", httpx2.Timeout(0.2))
+
+    async def story(_: Running, device: Device, known: Enrolment, upstream: FakeUpstream) -> None:
+        upstream.script.append(Answer(delay_s=1))
+        refused = await device.ask_session(known.token)
+        assert (refused.status, json.loads(refused.body)["code"]) == (502, "upstream_unavailable")
+        assert len(upstream.asked) == 1
+
+    run(tmp_path, capsys, story)

@@ -1,0 +1,84 @@
+"""The profiles a running service offers, those of ``server.toml`` and stored ones, kept fresh without a restart.
+
+Responsible for: one upstream per profile, and noticing changes within seconds. Not for: the table (``profiles``).
+"""
+
+from __future__ import annotations
+
+import logging
+
+import httpx2
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from appliance.errors import ApplianceError
+from appliance.provisioning import profiles, settings, upstream
+from appliance.provisioning.configuration import Profile
+from appliance.provisioning.settings import CONFIG_NAME, Settings
+from appliance.provisioning.upstream import Upstream
+
+_log = logging.getLogger(__name__)
+FRESH_MS = 5_000
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What a profile comes to: where secrets are from, and how many."""
+
+    profile: Profile
+    upstream: Upstream
+
+
+class Catalogue:
+    """The offers by name. Another process may change profiles, so they are read again when five seconds old."""
+
+    def __init__(self, configured: Settings, client: httpx2.AsyncClient) -> None:
+        self._settings = configured
+        self._client = client
+        self._offers: dict[str, Offer] = {}
+        self._faults: set[str] = set()
+        self._read_ms: int | None = None
+        self._stamp = self._file_stamp()
+
+    async def offer(self, connection: AsyncConnection, name: str, now_ms: int) -> Offer | None:
+        """The offer of this name, None if there is none or it cannot be used."""
+        if self._read_ms is None or not 0 <= now_ms - self._read_ms < FRESH_MS:
+            await self._read(connection)
+            self._read_ms = now_ms
+        return self._offers.get(name)
+
+    async def _read(self, connection: AsyncConnection) -> None:
+        self._reload_file()
+        offers: dict[str, Offer] = {}
+        faults: set[str] = set()
+        for listed in await profiles.listed(connection, self._settings):
+            if listed.profile is None:
+                faults.add(listed.fault)
+                continue
+            known = self._offers.get(listed.name)
+            if known is None or known.profile != listed.profile:
+                known = Offer(listed.profile, upstream.build(self._settings, listed.profile, self._client))
+            offers[listed.name] = known
+        for fault in sorted(faults - self._faults):  # once, not every five seconds
+            _log.warning("%s", fault)
+        self._offers, self._faults = offers, faults
+
+    def _reload_file(self) -> None:
+        stamp = self._file_stamp()
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            changed = settings.load(self._settings.data)
+        except ApplianceError as error:
+            _log.error("the changed configuration is not taken into use: %s", error)
+            return
+        # Only profiles and upstreams: address, store and secrets of a running service stay.
+        self._settings = msgspec.structs.replace(self._settings, profiles=changed.profiles, sources=changed.sources)
+        _log.info("took the changed profiles of %s into use", CONFIG_NAME)
+
+    def _file_stamp(self) -> tuple[int, int] | None:
+        try:
+            status = (self._settings.data / CONFIG_NAME).stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size

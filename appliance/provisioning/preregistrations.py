@@ -1,0 +1,92 @@
+"""Keys known before they ask: whoever flashes many devices imports their thumbprints, and they enrol by themselves.
+
+Responsible for: the table preregistrations and the form of import files. Each function runs in the caller's
+transaction.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+from collections.abc import Iterable, Iterator
+
+import msgspec
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from appliance.errors import ConfigError
+from appliance.provisioning import audit, database
+from appliance.provisioning.schema import PREREGISTRATIONS
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key by its RFC 7638 thumbprint. An empty name leaves the device its own; an empty profile is the default."""
+
+    thumbprint: str
+    name: str = ""
+    profile: str = ""
+
+
+def read(lines: Iterable[str]) -> Iterator[Entry]:
+    """The entries of a file: JSON objects, one a line, or CSV ``thumbprint,name,profile``; empty lines and # skipped.
+
+    Raises:
+        ConfigError: names the line that cannot be read.
+    """
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text or text.startswith(("#", "thumbprint,")):
+            continue
+        try:
+            if text.startswith("{"):
+                entry = msgspec.json.decode(text, type=Entry)
+            else:
+                entry = Entry(*(cell.strip() for cell in next(csv.reader([text]))))
+        except (msgspec.DecodeError, TypeError, csv.Error):
+            raise _wrong(number, "is neither JSON nor thumbprint,name,profile") from None
+        if not _is_thumbprint(entry.thumbprint):
+            raise _wrong(number, "has no thumbprint of 43 characters")
+        if max(len(entry.name), len(entry.profile)) > 64 or not (entry.name + entry.profile).isprintable():
+            raise _wrong(number, "has a name or profile that is too long or cannot be shown")
+        yield entry
+
+
+def _is_thumbprint(text: str) -> bool:
+    try:
+        raw = base64.urlsafe_b64decode(text + "=") if text.isascii() and len(text) == 43 else b""
+    except binascii.Error:
+        return False
+    return len(raw) == 32 and base64.urlsafe_b64encode(raw).decode() == text + "="
+
+
+def _wrong(number: int, what: str) -> ConfigError:
+    return ConfigError(f"line {number} {what}", hint="nothing was imported: correct it and import again")
+
+
+async def add(connection: AsyncConnection, entry: Entry, profile: str, *, now_ms: int) -> bool:
+    """Stores one entry; False if the key is known already, whose entry stays."""
+    row = {
+        "thumbprint": entry.thumbprint,
+        "name": entry.name,
+        "profile": entry.profile or profile,
+        "created_ms": now_ms,
+    }
+    return await database.add(connection, PREREGISTRATIONS, row)
+
+
+async def use(connection: AsyncConnection, thumbprint: str, *, now_ms: int) -> Entry | None:
+    """The entry of a key that asks to be enrolled, marked as used; None for a stranger."""
+    table = PREREGISTRATIONS
+    by_key = table.c.thumbprint == thumbprint
+    row = (await connection.execute(select(table).where(by_key).with_for_update())).one_or_none()
+    if row is None:
+        return None
+    if row.used_ms is None:
+        await connection.execute(update(table).where(by_key).values(used_ms=now_ms))
+    return Entry(thumbprint=row.thumbprint, name=row.name, profile=row.profile)
+
+
+async def note_import(connection: AsyncConnection, added: int, actor: str, *, now_ms: int) -> None:
+    """Leaves a trace of an import."""
+    await audit.note(connection, actor, "keys imported", "", f"{added} key(s)", now_ms=now_ms)

@@ -1,0 +1,154 @@
+"""The owner's commands beyond the first steps: lists, profiles, moving the data, TLS, and what doctor sees."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import io
+import json
+import re
+import ssl
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import ConfigError
+from appliance.provisioning import certificates, doctor, settings
+from appliance.provisioning.certificates import Certificate
+from tests.fakes.certificates import certificate as make_certificate
+from tests.fakes.upstream import FakeUpstream
+from tests.provisioning.running import command, make_data
+
+Capsys = pytest.CaptureFixture[str]
+NOW = dt.datetime(2026, 11, 27, tzinfo=dt.UTC)
+
+
+def test_profiles_by_command(tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = str(make_data(tmp_path, "http://127.0.0.1:1"))
+    assert command("profiles", "show", "default", "--data", data) == 0
+    shown = capsys.readouterr().out
+    assert json.loads(shown)["model"] == "gpt-realtime-1.5"
+    assert "key" not in shown
+    content = {"upstream": "default", "model": "m", "voice": "marin"}
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(content).encode())))
+    assert command("profiles", "set", "guests", "-", "--data", data) == 0
+    assert command("profiles", "list", "--data", data) == 0
+    assert re.search(r"guests +stored, version 1 +default +m", capsys.readouterr().out)
+    assert command("profiles", "show", "guests", "--data", data) == 0
+    shown = capsys.readouterr().out
+    again = tmp_path / "again.json"
+    again.write_text(shown)
+    assert command("profiles", "set", "guests", str(again), "--data", data) == 0
+    assert "version 2" in capsys.readouterr().out
+    assert command("tokens", "create", "--profile", "guests", "--data", data) == 0
+    assert command("profiles", "delete", "guests", "--data", data) == 0
+    capsys.readouterr()
+    for words in (
+        ("profiles", "show", "guests"),
+        ("profiles", "delete", "default"),
+        ("profiles", "set", "x", str(tmp_path / "none")),
+        ("profiles", "set", "x", str(tmp_path / "provider.key")),
+        ("devices", "profile", "d_x", "guests"),
+        ("tokens", "revoke", "none"),
+        ("devices", "import", str(tmp_path / "provider.key")),
+        ("export", str(tmp_path / "no" / "directory")),
+        ("import", str(tmp_path / "provider.key")),
+        ("sign-in", "--url", "ftp://x"),
+        ("serve", "--certificate", "only.pem"),
+    ):
+        assert command(*words, "--data", data) > 0, words
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1, said
+        assert said.startswith("voice-provisioning: ")
+
+
+def test_a_database_moves_by_command(tmp_path: Path, capsys: Capsys) -> None:
+    data = make_data(tmp_path, "http://127.0.0.1:1")
+    command("tokens", "create", "--note", "moves along", "--data", str(data))
+    file = str(tmp_path / "all.jsonl")
+    assert command("export", file, "--data", str(data)) == 0
+    assert command("import", file, "--data", str(data)) == 1
+    assert "not empty" in capsys.readouterr().err
+    (data / settings.DATABASE_NAME).unlink()
+    assert command("init", "--data", str(data)) == 0
+    assert command("import", file, "--data", str(data)) == 0
+    capsys.readouterr()
+    assert command("tokens", "list", "--data", str(data)) == 0
+    assert "moves along" in capsys.readouterr().out
+    (data / settings.DATABASE_NAME).unlink()
+    assert command("tokens", "list", "--data", str(data)) == 1
+    assert "run init again" in capsys.readouterr().err
+    assert command("import", file, "--data", str(data)) == 0  # makes the schema by itself
+
+
+def test_init_can_name_a_store(tmp_path: Path, capsys: Capsys) -> None:
+    url = "postgresql+psycopg://voice@/none?host=" + str(tmp_path)
+    words = ("init", "--data", str(tmp_path / "data"), "--store-url", url, "--store-password-file", "pw")
+    assert command(*words) > 0
+    said = capsys.readouterr().err
+    assert "cannot read the password file" in said or "does it run" in said
+    assert settings.load(tmp_path / "data").store.url == url
+    assert not (tmp_path / "data" / settings.DATABASE_NAME).exists()
+
+
+def test_a_sign_in_link_is_shown_by_init_and_by_its_command(tmp_path: Path, capsys: Capsys) -> None:
+    data = str(tmp_path / "data")
+    command("init", "--issuer", "https://voice.example", "--data", data)
+    assert re.search(r"https://voice\.example/sign-in\?token=vsl_[\w-]{43}\n", capsys.readouterr().out)
+    assert command("sign-in", "--url", "http://10.0.0.5:8787", "--data", data) == 0
+    assert re.fullmatch(r"http://10\.0\.0\.5:8787/sign-in\?token=vsl_[\w-]{43}\n", capsys.readouterr().out)
+
+
+def test_serve_speaks_tls_and_says_the_pin(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path, "localhost", -1, 90)
+    with FakeUpstream() as upstream:
+        data = make_data(tmp_path, upstream.url)
+        words = ["-m", "appliance.provisioning.cli", "serve", "--data", str(data), "--port", "0"]
+        words += ["--certificate", str(certificate), "--key", str(key)]
+        with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            url = process.stdout.readline().split()[-1]
+            pinned = process.stdout.readline().split()[-1]
+            assert pinned == f"{url}#spki-sha256={certificates.read(certificate).pin}"
+            trusting = ssl.create_default_context(cafile=str(certificate))
+            trusting.check_hostname = False
+            with urllib.request.urlopen(f"{url}/healthz", timeout=5, context=trusting) as answer:
+                assert answer.read() == b"ok\n"
+            toml = data / settings.CONFIG_NAME
+            toml.write_text(f'issuer = "https://localhost:{url.rpartition(":")[2]}"\n' + toml.read_text())
+
+            async def examined() -> list[str]:
+                return [finding.what async for finding in doctor.examine(data, certificate)]
+
+            said = "\n".join(asyncio.run(examined()))
+            assert f"pin spki-sha256={certificates.read(certificate).pin}" in said
+            process.terminate()
+            assert process.wait(10) == 0
+
+
+def test_a_certificate_is_judged(tmp_path: Path) -> None:
+    pin = "p" * 43
+    good = Certificate(pin, ("voice.example", "*.home.example"), NOW + dt.timedelta(days=90))
+    assert doctor.judge("x", good, "voice.example", NOW).remedy == ""
+    assert doctor.judge("x", good, "a.home.example", NOW).remedy == ""
+    assert doctor.judge("x", good, "", NOW).remedy == ""
+    for host, days, message in (
+        ("other.example", 90, "made out to"),
+        ("a.b.home.example", 90, "made out to"),
+        ("voice.example", 3, "ends in 3"),
+        ("voice.example", -1, "ended on"),
+    ):
+        found = doctor.judge("x", Certificate(pin, good.names, NOW + dt.timedelta(days=days)), host, NOW)
+        assert message in found.what
+        assert found.remedy
+    other, key = make_certificate(tmp_path, "b", -1, 90)
+    (tmp_path / "torn.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    for certificate in (tmp_path / "none", tmp_path / "torn.pem"):
+        with pytest.raises(ConfigError):
+            certificates.read(certificate)
+    with pytest.raises(ConfigError, match="cannot be used"):
+        certificates.check_pair(other, tmp_path / "torn.pem")
+    certificates.check_pair(other, key)
