@@ -21,12 +21,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance.provisioning import database, oauth, problems, sessions, upstream
 from appliance.provisioning.catalogue import Catalogue
+from appliance.provisioning.pages import guard, routes
+from appliance.provisioning.pages.usage import CountedDays
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.service import Service
 from appliance.provisioning.settings import Settings
 
 _log = logging.getLogger(__name__)
 BODY_AT_MOST = 32_768  # bytes
+PROFILE_BODY_AT_MOST = 262_144  # the owner's form, which may hold long instructions
 
 
 def create(settings: Settings, now: Callable[[], float] = time.time) -> FastAPI:
@@ -45,6 +48,8 @@ def create(settings: Settings, now: Callable[[], float] = time.time) -> FastAPI:
     app = FastAPI(title="voice-provisioning", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(oauth.router)
     app.include_router(sessions.router)
+    app.include_router(routes.router)
+    app.state.counted_days = CountedDays()
     app.add_exception_handler(RefusalError, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_malformed)
     app.add_exception_handler(HTTPException, _on_http)
@@ -67,14 +72,14 @@ class Envelope:
             return
         request = Request(scope)
         service: Service = request.app.state.service
-        left = BODY_AT_MOST
+        left = at_most = PROFILE_BODY_AT_MOST if request.url.path.startswith("/profiles") else BODY_AT_MOST
 
         async def receive_bounded() -> Message:
             nonlocal left
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
-                raise RefusalError(413, "invalid_request", f"the body is longer than {BODY_AT_MOST} bytes")
+                raise RefusalError(413, "invalid_request", f"the body is longer than {at_most} bytes")
             return message
 
         async def send_marked(message: Message) -> None:
@@ -103,6 +108,8 @@ async def _on_malformed(request: Request, error: Exception) -> Response:
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if page := guard.not_found(request):
+        return page
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
     return problems.answer(request, RefusalError(error.status_code, code, "there is nothing like this here"))
 

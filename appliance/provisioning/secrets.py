@@ -15,6 +15,7 @@ from appliance.errors import Secret
 ACCESS = "vdt"
 ENROLMENT = "vet"
 DEVICE_CODE = "vdc"
+SIGN_IN = "vsl"
 
 
 def make(kind: str) -> Secret:
