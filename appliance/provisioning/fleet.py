@@ -58,8 +58,10 @@ async def found(
     if status:
         query = query.where(DEVICES.c.status == status)
     if after_id:
-        last = DEVICES.alias()
-        query = query.where(tuple_(*by_name) > select(func.lower(last.c.name), last.c.id).where(last.c.id == after_id))
+        last = (await connection.execute(select(*by_name).where(DEVICES.c.id == after_id))).one_or_none()
+        if last is None:
+            return []
+        query = query.where(tuple_(*by_name) > tuple(last))
     return [Listed(**row._asdict()) for row in await connection.execute(query)]
 
 

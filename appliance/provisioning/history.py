@@ -45,7 +45,8 @@ async def attempts(
         .limit(at_most)
     )
     if before:
-        last = MINTS.alias()
-        end = select(last.c.at_ms, last.c.jti_sha256).where(last.c.jti_sha256 == before)
-        query = query.where(tuple_(*newest_first) < end)
+        last = (await connection.execute(select(*newest_first).where(MINTS.c.jti_sha256 == before))).one_or_none()
+        if last is None:
+            return []
+        query = query.where(tuple_(*newest_first) < tuple(last))
     return [Attempt(**row._asdict()) for row in await connection.execute(query)]

@@ -26,6 +26,13 @@ router = APIRouter(prefix="/profiles", route_class=PageRoute)
 _Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 _DONE = {"saved": "Saved. Devices get it with their next conversation.", "deleted": "Deleted."}
 _LIMITS = ("per_minute", "burst", "per_day", "seconds_per_day")
+_LABELS = {  # as the form has them
+    "max_session_s": "longest conversation",
+    "per_minute": "conversations a minute",
+    "burst": "number at once",
+    "per_day": "conversations a day",
+    "seconds_per_day": "seconds a day",
+}
 
 
 @router.get("")
@@ -189,7 +196,7 @@ def _number(form: dict[str, str], name: str) -> float | int:
     try:
         value = float(text)
     except ValueError:
-        raise ConfigError(f"{name} = {text[:32]!r}", hint="it must be a number") from None
+        raise ConfigError(f"{_LABELS[name]} {text[:32]!r}", hint="it must be a number") from None
     return int(value) if value.is_integer() else value
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import functools
 import hashlib
 import html
 import re
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from appliance.provisioning import database, devices, owner_links, settings
 from appliance.provisioning.devices import Description
 from appliance.provisioning.schema import DEVICES, MINTS, REPORTS
+from appliance.provisioning.settings import Store
 from tests.fakes.upstream import FakeUpstream
-from tests.provisioning.running import Running, make_data, service
+from tests.provisioning.running import Running, make_data, service, store_section
 
 START_S = 1_800_000_000.0  # 15 January 2027, 08:00 UTC
 HARDWARE = ("Raspberry Pi 5", "Raspberry Pi Zero 2 W", "Raspberry Pi 4")
@@ -79,7 +82,9 @@ async def seed(running: Running, clock: Clock, count: int, *, talks: int = 0) ->
             seen_ms = clock.now_ms - (number * number + 1) * 47_000
             await connection.execute(update(DEVICES).where(DEVICES.c.id == admitted).values(last_seen_ms=seen_ms))
         for number, device_id in enumerate(ids[:12] if talks else []):
-            await _talk(connection, device_id, clock.now_ms, [1 + (talk * 7 + number * 5) % 29 for talk in range(talks)])
+            await _talk(
+                connection, device_id, clock.now_ms, [1 + (talk * 7 + number * 5) % 29 for talk in range(talks)]
+            )
         return ids
 
     found: list[str] = await transact(running, work)
@@ -123,6 +128,22 @@ async def _talk(connection: AsyncConnection, device_id: str, now_ms: int, days_a
         await connection.execute(insert(REPORTS).values(report))
 
 
+@functools.cache
+def _empty_database() -> bytes:
+    """A SQLite file with the schema: making one takes longer than most stories."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "database"
+        asyncio.run(database.upgrade(Store(path=path)))
+        return path.read_bytes()
+
+
+def _make_data(tmp_path: Path, upstream_url: str) -> Path:
+    if not store_section():
+        (tmp_path / "data").mkdir(mode=0o700)
+        (tmp_path / "data" / settings.DATABASE_NAME).write_bytes(_empty_database())
+    return make_data(tmp_path, upstream_url)
+
+
 class Owner:
     """A browser's part: keeps cookies, sends forms with what a browser adds."""
 
@@ -138,7 +159,7 @@ class Owner:
             self.csrf = found[1]
         return response
 
-    async def post(self, path: str, headers: dict[str, str] | None = None, **fields: str) -> httpx2.Response:
+    async def post(self, path: str, headers: dict[str, str] | None = None, /, **fields: str) -> httpx2.Response:
         sent = {"Origin": self.running.url, "Sec-Fetch-Site": "same-origin", **(headers or {})}
         data = {"csrf": self.csrf, **fields}
         return await self.client.post(self.running.url + path, data=data, headers=sent)
@@ -149,7 +170,7 @@ class Owner:
         await self.get("/audit")
         return response
 
-    async def cookie_of(self) -> str:
+    def cookie(self) -> str:
         return self.client.cookies["voice-owner"]
 
 
@@ -163,8 +184,8 @@ def text_of(response: httpx2.Response) -> str:
 async def visiting(tmp_path: Path, clock: Clock) -> AsyncIterator[Owner]:
     """A service and an owner who is not signed in yet."""
     with FakeUpstream() as upstream:
-        data = await asyncio.to_thread(make_data, tmp_path, upstream.url)
-        async with service(data, clock) as running, httpx2.AsyncClient() as client:
+        data = await asyncio.to_thread(_make_data, tmp_path, upstream.url)
+        async with service(data, clock) as running, httpx2.AsyncClient(verify=False) as client:
             yield Owner(running, client, clock)
 
 
