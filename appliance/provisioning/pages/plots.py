@@ -114,10 +114,12 @@ def _dates(series: list[Used], step: float) -> list[tuple[float, str, str]]:
 
 
 def ceiling(most: float, *, whole: bool) -> float:
-    """The end of an axis: the next 2, 4, 6, 8 or 10 above, whose half is a round number too."""
-    power = 1.0 if whole else 0.01
+    """The end of an axis: the next round number above, whose half can be written at the middle of it."""
+    unit = 1.0 if whole else 0.01
+    power = 1
     while True:
-        for step in (2, 4, 6, 8, 10):
-            if power * step >= most:
-                return power * step
+        for step in (2, 3, 4, 5, 6, 8, 10):
+            top = power * step
+            if top % 2 == 0 and top * unit >= most:
+                return top * unit
         power *= 10

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Path
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
-from appliance.errors import ApplianceError, ConfigError
+from appliance.errors import ConfigError
 from appliance.provisioning import audit, profiles
 from appliance.provisioning.configuration import OpenAISource, Profile, StoredProfile
 from appliance.provisioning.pages import rendering
@@ -26,6 +26,7 @@ router = APIRouter(prefix="/profiles", route_class=PageRoute)
 _Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 _DONE = {"saved": "Saved. Devices get it with their next conversation.", "deleted": "Deleted."}
 _LIMITS = ("per_minute", "burst", "per_day", "seconds_per_day")
+_EMPTY = StoredProfile(upstream="", model="")
 _LABELS = {  # as the form has them
     "max_session_s": "longest conversation",
     "per_minute": "conversations a minute",
@@ -113,13 +114,12 @@ def _form(
     upstreams = {
         key: source.base_url if isinstance(source, OpenAISource) else source.url for key, source in sources.items()
     }
-    blank = _fields(StoredProfile(upstream="", model=""))
     return rendering.page(
         "profile.html",
         status=status,
         visit=visit,
         name=name,
-        fields={**blank, **fields},
+        fields={**_fields(_EMPTY), **fields},
         version=version,
         upstreams=upstreams,
         fault=fault,
@@ -136,9 +136,8 @@ async def _get(connection: AsyncConnection, visit: Visit, name: str) -> profiles
 def _as_stored(listed: profiles.Listed) -> StoredProfile:
     if listed.stored is not None:
         return listed.stored
-    if listed.profile is None:
-        raise ApplianceError(listed.fault, hint="delete it and make it anew")
-    return _from_file(listed.profile)
+    # One that cannot even be read is an empty form with its fault: to be filled anew, or deleted.
+    return _EMPTY if listed.profile is None else _from_file(listed.profile)
 
 
 def _from_file(profile: Profile) -> StoredProfile:

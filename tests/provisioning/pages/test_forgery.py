@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
+import pytest
 from fastapi.routing import APIRoute
 
+from appliance.provisioning import fleet
 from appliance.provisioning.pages import guard, routes
 from tests.provisioning.pages.visiting import Owner, run, seed
 
@@ -145,5 +147,31 @@ def test_a_wrong_address_is_a_page_for_people_and_json_for_devices(tmp_path: Pat
         assert (await owner.get("/openapi.json")).status_code == 404 or "/devices" not in (
             await owner.get("/openapi.json")
         ).json()["paths"]
+
+    run(tmp_path, story)
+
+
+def test_what_breaks_is_told_as_a_page_without_its_insides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(owner: Owner) -> None:
+        def broken(*_: object) -> None:
+            raise RuntimeError("the inside")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(fleet, "counted", broken)
+            failed = await owner.get("/devices")
+        assert failed.status_code == 500
+        assert "could not be made" in failed.text
+        assert "the inside" in caplog.text
+        owner.running.query("alter table devices rename to away")
+        lost = await owner.get("/devices")
+        assert (lost.status_code, lost.headers["retry-after"]) == (503, "5")
+        for page in (failed, lost):
+            assert page.text.startswith("<!doctype html>")
+            assert page.headers["x-frame-options"] == "DENY"
+            assert "voice-provisioning doctor" in page.text or page is failed
+            for inside in ("the inside", "Traceback", "sqlite", "SELECT", "away"):
+                assert inside not in page.text
 
     run(tmp_path, story)

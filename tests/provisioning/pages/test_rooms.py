@@ -134,7 +134,7 @@ def test_a_token_is_shown_once_works_and_ends(tmp_path: Path) -> None:
         assert "Good for 2 devices" in text_of(made)
         shown = await owner.get("/tokens")
         assert token[1] not in shown.text
-        assert "for the hall usable default 0 of 2" in text_of(shown)
+        assert "for the hall usable default 0 of 2 used ends in 1 hour" in text_of(shown)
         device = Device(tmp_path / "device", owner.running.url)
         enrolled = await device.form(
             "/oauth/device_authorization", f"client_id=voice-appliance&enrolment_token={token[1]}"
@@ -142,7 +142,7 @@ def test_a_token_is_shown_once_works_and_ends(tmp_path: Path) -> None:
         assert enrolled.status == 200
         ((token_id,),) = owner.running.query("select id from enrolment_tokens")
         assert (await owner.post(f"/tokens/{token_id}/revoke")).headers["location"] == "/tokens?done=revoked"
-        assert "revoked default 1 of 2" in text_of(await owner.get("/tokens?done=revoked"))
+        assert "revoked default 1 of 2 used" in text_of(await owner.get("/tokens?done=revoked"))
         assert (await owner.post(f"/tokens/{token_id}/revoke")).status_code == 409
         for wrong in ({"uses": "0"}, {"uses": "x"}, {"uses": "9" * 30}, {"expires_s": "-1"}, {"profile": "none"}):
             refused = await owner.post("/tokens", **{**fields, **wrong})
@@ -253,6 +253,27 @@ def test_profiles_of_the_file_are_shown_and_copied_but_not_changed(tmp_path: Pat
             [(await owner.get(path)).text for path in ("/profiles", "/profiles/default", "/profiles/+new")]
         )
         assert "provider.key" not in everything
+
+    run(tmp_path, story)
+
+
+def test_a_profile_that_went_bad_says_so_and_can_be_mended_or_deleted(tmp_path: Path) -> None:
+    async def story(owner: Owner) -> None:
+        bad = {"unreadable": {"model": 7}, "stranded": {"upstream": "gone", "model": "m"}}
+        for number, (profile, content) in enumerate(bad.items()):
+            values = f"('{profile}', '{json.dumps(content)}', 3, {number})"
+            owner.running.query(f"insert into profiles (name, content, version, changed_ms) values {values}")
+        shown = text_of(await owner.get("/profiles"))
+        assert "there is no upstream gone" in shown
+        assert "Profile unreadable" in shown
+        for profile in bad:
+            page = await owner.get(f"/profiles/{profile}")
+            assert page.status_code == 200
+            assert 'role="alert"' in page.text
+        assert "unreadable" not in (await owner.get("/activate")).text
+        mended = await owner.post("/profiles/unreadable", **{**GUESTS, "version": "3"})
+        assert mended.status_code == 303
+        assert (await owner.post("/profiles/stranded", do="delete")).status_code == 303
 
     run(tmp_path, story)
 
