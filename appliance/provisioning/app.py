@@ -22,7 +22,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from appliance.provisioning import database, oauth, problems, sessions, upstream
 from appliance.provisioning.catalogue import Catalogue
 from appliance.provisioning.pages import guard, routes
-from appliance.provisioning.pages.usage import CountedDays
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.service import Service
 from appliance.provisioning.settings import Settings
@@ -48,10 +47,9 @@ def create(settings: Settings, now: Callable[[], float] = time.time) -> FastAPI:
     app = FastAPI(title="voice-provisioning", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(oauth.router)
     app.include_router(sessions.router)
-    app.include_router(routes.router)
-    app.state.counted_days = CountedDays()
     app.add_exception_handler(RefusalError, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_malformed)
+    routes.install(app)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(OperationalError, _on_database)
     app.add_exception_handler(PoolTimeoutError, _on_database)

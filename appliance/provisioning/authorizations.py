@@ -8,8 +8,9 @@ from __future__ import annotations
 import secrets as randomness
 
 import msgspec
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import ColumnElement
 
 from appliance.errors import ApplianceError, Secret
 from appliance.provisioning import audit, database, devices, secrets, tokens

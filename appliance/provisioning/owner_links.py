@@ -14,6 +14,7 @@ from appliance.provisioning.schema import OWNER_LINKS
 
 LIFE_S = 900
 PATH = "/sign-in"
+MADE = "sign-in link"  # in the audit
 
 
 async def make(connection: AsyncConnection, base: str, *, life_s: int = LIFE_S, now_ms: int) -> Secret:
@@ -26,5 +27,5 @@ async def make(connection: AsyncConnection, base: str, *, life_s: int = LIFE_S, 
         "expires_ms": now_ms + life_s * 1000,
     }
     await connection.execute(insert(OWNER_LINKS).values(row))
-    await audit.note(connection, audit.COMMAND, "sign-in link", now_ms=now_ms)
+    await audit.note(connection, audit.COMMAND, MADE, now_ms=now_ms)
     return Secret(f"{base.rstrip('/')}{PATH}?token={token}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -50,7 +50,7 @@ class PageRoute(APIRoute):
                 for name, value in there.cookies:
                     response.headers.append(name, value)
             except Exception as error:  # noqa: BLE001 whatever it is, a person gets a page
-                response = _error_page(error)
+                response = _error_page(error, signed_in=getattr(request.state, "signed_in", False))
             if renewed := getattr(request.state, "renewed_cookie", None):
                 response.headers.append(*renewed)
             for name, value in HEADERS.items():
@@ -60,7 +60,7 @@ class PageRoute(APIRoute):
         return guarded
 
 
-def _error_page(error: Exception) -> Response:
+def _error_page(error: Exception, *, signed_in: bool = False) -> Response:
     match error:
         case Trouble():
             trouble = error
@@ -68,10 +68,12 @@ def _error_page(error: Exception) -> Response:
             trouble = Trouble(404, "There is nothing here", "The address is not one of this service's.")
         case RefusalError():
             trouble = Trouble(error.status, error.detail, "Go back and try again.", error.retry_after_s)
-        case ApplianceError():
+        case ApplianceError() if signed_in:
             trouble = Trouble(409, error.message, error.hint or "Nothing was changed. Go back and try again.")
-        case OperationalError() | PoolTimeoutError():
-            _log.error("the database does not answer: %s (voice-provisioning doctor)", error)
+        case OperationalError() | InterfaceError() | PoolTimeoutError() | ApplianceError():
+            # To a stranger no paths of ours; in the log the driver's first line, for the rest repeats the statement.
+            said = str(getattr(error, "orig", None) or error).partition("\n")[0][:200]
+            _log.error("the database does not answer: %s (voice-provisioning doctor)", said)
             remedy = "Nothing was changed. Try again in a moment; “voice-provisioning doctor” says what is wrong."
             trouble = Trouble(503, "The database does not answer", remedy, 5)
         case _:

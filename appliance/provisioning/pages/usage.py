@@ -9,7 +9,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from appliance.provisioning import database, prices, usage
+from appliance.provisioning import prices, usage
 from appliance.provisioning.pages import plots, rendering
 from appliance.provisioning.pages.guard import PageRoute
 from appliance.provisioning.pages.visits import Reading
@@ -40,7 +40,7 @@ class CountedDays:
                 return found, count - len(found)
             known = self._days.get(day)
             if known is None:
-                async with database.quick(service.engine).begin() as connection:
+                async with service.engine.begin() as connection:  # not a quick one: it may read much
                     known = await usage.of_fleet(connection, from_ms=day * DAY_MS, until_ms=(day + 1) * DAY_MS)
                 if now_ms >= (day + 1) * DAY_MS + _SETTLED_MS:
                     self._days[day] = known

@@ -118,6 +118,7 @@ async def _session(service: Service, request: Request, now_ms: int) -> owner_ses
         return None
     async with database.quick(service.engine).begin() as connection:
         session = await owner_sessions.find_session(connection, secret, now_ms)
+    request.state.signed_in = session is not None
     if session is not None and session.renewed:
         request.state.renewed_cookie = session_cookie(service, request, secret, owner_sessions.LIFE_S)
     return session

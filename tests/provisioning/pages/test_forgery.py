@@ -10,7 +10,8 @@ import httpx2
 import pytest
 from fastapi.routing import APIRoute
 
-from appliance.provisioning import fleet
+from appliance.errors import ConfigError
+from appliance.provisioning import fleet, owner_sessions
 from appliance.provisioning.pages import guard, routes
 from tests.provisioning.pages.visiting import Owner, run, seed
 
@@ -149,6 +150,20 @@ def test_a_wrong_address_is_a_page_for_people_and_json_for_devices(tmp_path: Pat
         ).json()["paths"]
 
     run(tmp_path, story)
+
+
+def test_a_stranger_is_told_no_path_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gone(*_: object) -> None:
+        raise ConfigError("cannot read the password file /srv/voice/database.password", hint="put it there")
+
+    async def story(owner: Owner) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner_sessions, "redeem", gone)
+            answer = await owner.post("/sign-in", token="x")
+        assert answer.status_code == 503
+        assert "/srv" not in answer.text
+
+    run(tmp_path, story, signed_in=False)
 
 
 def test_what_breaks_is_told_as_a_page_without_its_insides(
