@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from appliance.provisioning import audit
+from appliance.provisioning import audit, owner_links
 from appliance.provisioning.pages import rendering
 from appliance.provisioning.pages.guard import PageRoute
 from appliance.provisioning.pages.visits import Reading
@@ -21,6 +21,8 @@ ACTIONS = (
     "enrolled",
     "farewell",
     "key changed",
+    "key offered",
+    "keys imported",
     "profile changed",
     "profile deleted",
     "profile given",
@@ -28,7 +30,7 @@ ACTIONS = (
     "resume",
     "revoke",
     "sign-in",
-    "sign-in link made",
+    owner_links.MADE,
     "sign-in refused",
     "sign-out",
     "sign-out everywhere",
