@@ -24,6 +24,7 @@ from appliance.errors import ConfigError
 from appliance.provisioning import database, device_routes, health, oauth, problems, sessions, upstream
 from appliance.provisioning.admission import Admission
 from appliance.provisioning.catalogue import Catalogue
+from appliance.provisioning.pages import guard, routes
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.provider_bucket import ProviderBucket
 from appliance.provisioning.service import Service
@@ -31,6 +32,7 @@ from appliance.provisioning.settings import Settings
 
 _log = logging.getLogger(__name__)
 BODY_AT_MOST = 32_768  # bytes
+PROFILE_BODY_AT_MOST = 262_144  # the owner's form, which may hold long instructions
 
 
 def create(
@@ -71,6 +73,7 @@ def create(
         app.include_router(router)
     app.add_exception_handler(RefusalError, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_malformed)
+    routes.install(app)
     app.add_exception_handler(HTTPException, _on_http)
     # ConfigError: the file with the database's password is gone.
     for away in (OperationalError, InterfaceError, PoolTimeoutError, ConfigError):
@@ -110,7 +113,8 @@ class Envelope:
         # Starlette has decoded the path; the owner's page stays open to an owner who wants to see what is going on.
         protocol = scope["path"].startswith(("/oauth/", "/v1/"))
         if not protocol:
-            await self._app(scope, _bounded(receive), send)
+            at_most = PROFILE_BODY_AT_MOST if scope["path"].startswith("/profiles") else BODY_AT_MOST
+            await self._app(scope, _bounded(receive, at_most), send)
             return
         if self._admission.full:
             await self._admission.turn_away(scope["path"], send)
@@ -129,20 +133,20 @@ class Envelope:
 
         self._admission.in_hand += 1
         try:
-            await self._app(scope, _bounded(receive), send_marked)
+            await self._app(scope, _bounded(receive, BODY_AT_MOST), send_marked)
         finally:
             self._admission.in_hand -= 1
 
 
-def _bounded(receive: Receive) -> Receive:
-    left = BODY_AT_MOST
+def _bounded(receive: Receive, at_most: int) -> Receive:
+    left = at_most
 
     async def receive_bounded() -> Message:
         nonlocal left
         message = await receive()
         left -= len(message.get("body", b""))
         if left < 0:
-            raise RefusalError(413, "invalid_request", f"the body is longer than {BODY_AT_MOST} bytes")
+            raise RefusalError(413, "invalid_request", f"the body is longer than {at_most} bytes")
         return message
 
     return receive_bounded
@@ -162,6 +166,8 @@ async def _on_malformed(request: Request, error: Exception) -> Response:
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if page := guard.not_found(request):
+        return page
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
     return problems.answer(request, RefusalError(error.status_code, code, "there is nothing like this here"))
 

@@ -41,12 +41,19 @@ async def note(
 
 
 async def entries(
-    connection: AsyncConnection, *, before_id: int | None = None, subject: str = "", at_most: int = 100
+    connection: AsyncConnection,
+    *,
+    before_id: int | None = None,
+    subject: str = "",
+    actor: str = "",
+    action: str = "",
+    at_most: int = 100,
 ) -> list[Entry]:
-    """The newest first; ``before_id`` continues where a list ended."""
+    """The newest first, all or those of one subject, actor or action; ``before_id`` continues where a list ended."""
     query = select(AUDIT).order_by(AUDIT.c.id.desc()).limit(at_most)
     if before_id is not None:
         query = query.where(AUDIT.c.id < before_id)
-    if subject:
-        query = query.where(AUDIT.c.subject == subject)
+    for column, wanted in ((AUDIT.c.subject, subject), (AUDIT.c.actor, actor), (AUDIT.c.action, action)):
+        if wanted:
+            query = query.where(column == wanted)
     return [Entry(**row._asdict()) for row in await connection.execute(query)]

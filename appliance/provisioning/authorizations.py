@@ -10,6 +10,7 @@ import secrets as randomness
 import msgspec
 from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import ColumnElement
 
 from appliance.errors import ApplianceError, Secret
 from appliance.provisioning import audit, database, devices, preregistrations, secrets, tokens
@@ -148,6 +149,40 @@ async def poll(connection: AsyncConnection, device_code: str, thumbprint: str, n
     return Polled(device_id=device.id, profile=device.profile, token=token)
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """A device that waits for its owner's word, by what it says of itself."""
+
+    user_code: str
+    thumbprint: str
+    name: str
+    hardware: str
+    software: str
+    expires_ms: int
+
+
+async def waiting(connection: AsyncConnection, code: str, now_ms: int) -> Waiting | None:
+    """Who waits with a spoken code, dashes and spaces allowed; locked until the transaction ends."""
+    columns = [AUTHORIZATIONS.c[name] for name in Waiting.__struct_fields__]
+    query = select(*columns).where(_waits_with(code, now_ms)).with_for_update()
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else Waiting(**row._asdict())
+
+
+async def deny(connection: AsyncConnection, code: str, *, actor: str, now_ms: int) -> str:
+    """The owner's no to a spoken code; returns the id the device would have had. It may ask again, with a new code.
+
+    Raises:
+        ApplianceError: no such code is waiting.
+    """
+    found = await waiting(connection, code, now_ms)
+    if found is None:
+        raise _nobody_waits(code)
+    await connection.execute(update(AUTHORIZATIONS).where(_waits_with(code, now_ms)).values(status="denied"))
+    device_id = devices.id_of(found.thumbprint)
+    await audit.note(connection, actor, "deny", device_id, f"it called itself {found.name}", now_ms=now_ms)
+    return device_id
+
+
 async def approve(connection: AsyncConnection, code: str, profile: str, *, actor: str, now_ms: int) -> str:
     """The owner's yes to a spoken code, dashes and spaces allowed; returns the device id. Readmits a revoked device.
 
@@ -156,18 +191,25 @@ async def approve(connection: AsyncConnection, code: str, profile: str, *, actor
     Raises:
         ApplianceError: no such code is waiting.
     """
-    table = AUTHORIZATIONS
-    digits = "".join(character for character in code if character.isdigit())
-    waiting = (table.c.user_code == digits) & (table.c.status == "pending") & (table.c.expires_ms >= now_ms)
-    row = (await connection.execute(select(table).where(waiting).with_for_update())).one_or_none()
-    if row is None:
-        raise ApplianceError(
-            f"no device waits with the code {code[:32]}", hint="codes live ten minutes: let the device say a new one"
-        )
-    await connection.execute(update(table).where(waiting).values(status="approved"))
-    description = Description(name=row.name, hardware=row.hardware, software=row.software)
+    found = await waiting(connection, code, now_ms)
+    if found is None:
+        raise _nobody_waits(code)
+    await connection.execute(update(AUTHORIZATIONS).where(_waits_with(code, now_ms)).values(status="approved"))
+    description = Description(name=found.name, hardware=found.hardware, software=found.software)
     device_id = await devices.admit(
-        connection, row.thumbprint, description, profile=profile, enrolment_token_id=None, now_ms=now_ms
+        connection, found.thumbprint, description, profile=profile, enrolment_token_id=None, now_ms=now_ms
     )
     await audit.note(connection, actor, "approve", device_id, f"profile {profile}", now_ms=now_ms)
     return device_id
+
+
+def _waits_with(code: str, now_ms: int) -> ColumnElement[bool]:
+    table = AUTHORIZATIONS
+    digits = "".join(character for character in code if character in "0123456789")
+    return (table.c.user_code == digits) & (table.c.status == "pending") & (table.c.expires_ms >= now_ms)
+
+
+def _nobody_waits(code: str) -> ApplianceError:
+    return ApplianceError(
+        f"no device waits with the code {code[:32]}", hint="codes live ten minutes: let the device say a new one"
+    )

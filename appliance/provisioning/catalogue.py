@@ -39,6 +39,12 @@ class Catalogue:
         self._read_ms: int | None = None
         self._stamp = self._file_stamp()
 
+    @property
+    def configured(self) -> Settings:
+        """The settings with the profiles and upstreams that ``server.toml`` has now."""
+        self._reload_file()
+        return self._settings
+
     async def offer(self, connection: AsyncConnection, name: str, now_ms: int) -> Offer | None:
         """The offer of this name, None if there is none or it cannot be used."""
         if self._read_ms is None or not 0 <= now_ms - self._read_ms < FRESH_MS:

@@ -6,7 +6,7 @@ Responsible for: the owner's side of the table devices. Not for: what devices do
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import ApplianceError, ConfigError
@@ -44,6 +44,31 @@ async def listed(connection: AsyncConnection, *, after_id: str = "", at_most: in
     """The devices by id; ``after_id`` continues where a list ended."""
     query = select(*_COLUMNS).where(DEVICES.c.id > after_id).order_by(DEVICES.c.id).limit(at_most)
     return [Listed(**row._asdict()) for row in await connection.execute(query)]
+
+
+async def found(
+    connection: AsyncConnection, *, text: str = "", status: str = "", after_id: str = "", at_most: int = 50
+) -> list[Listed]:
+    """Devices by name, those that show the text anywhere; ``after_id`` continues where a list ended."""
+    by_name = (func.lower(DEVICES.c.name), DEVICES.c.id)
+    query = select(*_COLUMNS).order_by(*by_name).limit(at_most)
+    if text:
+        looked_at = (DEVICES.c.name, DEVICES.c.id, DEVICES.c.hardware, DEVICES.c.software, DEVICES.c.profile)
+        query = query.where(or_(*(column.icontains(text, autoescape=True) for column in looked_at)))
+    if status:
+        query = query.where(DEVICES.c.status == status)
+    if after_id:
+        last = (await connection.execute(select(*by_name).where(DEVICES.c.id == after_id))).one_or_none()
+        if last is None:
+            return []
+        query = query.where(tuple_(*by_name) > tuple(last))
+    return [Listed(**row._asdict()) for row in await connection.execute(query)]
+
+
+async def counted(connection: AsyncConnection) -> dict[str, int]:
+    """How many devices there are of each status."""
+    query = select(DEVICES.c.status, func.count().label("devices")).group_by(DEVICES.c.status)
+    return {row.status: row.devices for row in await connection.execute(query)}
 
 
 async def get(connection: AsyncConnection, device_id: str) -> Listed:

@@ -78,9 +78,9 @@ async def create(
     return token
 
 
-async def listed(connection: AsyncConnection) -> list[Token]:
+async def listed(connection: AsyncConnection, *, at_most: int = 1_000_000) -> list[Token]:
     """Every token ever made, the newest first."""
-    query = select(*_COLUMNS).order_by(ENROLMENT_TOKENS.c.created_ms.desc(), ENROLMENT_TOKENS.c.id)
+    query = select(*_COLUMNS).order_by(ENROLMENT_TOKENS.c.created_ms.desc(), ENROLMENT_TOKENS.c.id).limit(at_most)
     return [Token(**row._asdict()) for row in await connection.execute(query)]
 
 
