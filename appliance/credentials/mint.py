@@ -85,6 +85,7 @@ _REFUSALS = {
     "overloaded": ("the service is overloaded", "try again in a moment", True),
     "upstream_unavailable": ("the speech provider is not available", "the service's log says why", True),
     "unknown_profile": ("the service has no such profile", "its profiles are in server.toml", False),
+    "idempotency_key_reused": ("the service took this request for an older one", "try again", True),
     "unsupported_transport": ("the service does not offer this transport", "use websocket", False),
     "use_dpop_nonce": (
         "the service keeps asking for a newer nonce",
