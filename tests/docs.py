@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from appliance.conversation import effects, events
-from appliance.conversation.state import Led, Phase, Settings, State, mirror
+from appliance.conversation.state import Fault, Led, Phase, Settings, State, mirror
 from appliance.conversation.transitions import TABLE, Rule
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "conversation.md"
@@ -27,6 +27,7 @@ SPECIAL = [
     ("IDLE, hands-free", State(), Settings(hands_free=True)),
     ("IDLE, calibrating", State(calibrating=True), Settings()),
     ("IDLE or THINKING, offline", State(offline=True), Settings()),
+    ("FAULT, waiting to be approved", State(phase=Phase.FAULT, fault=Fault.ENROLMENT), Settings()),
     ("LISTENING with an ailment", State(phase=Phase.LISTENING, ailment=events.Ailment.ZERO), Settings()),
     ("SPEAKING, full duplex lost", State(phase=Phase.SPEAKING, half_duplex=True), Settings(full_duplex=True)),
 ]

@@ -44,7 +44,7 @@ async def enrol(
     client: HttpClient,
     now: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
-    told: Callable[[Waiting], None],
+    told: Callable[[Waiting], None] = lambda _: None,
 ) -> Enrolment:
     """Enrols and keeps the result in ``directory``.
 

@@ -124,14 +124,16 @@ class Minter:
             raise _refusal(response, self._url)
         return _grant(response, self._url)
 
-    async def report(self, session_id: str, *, duration_s: float, reason: str, usage: Mapping[str, object]) -> None:
+    async def report(
+        self, session_id: str, *, duration_s: float, reason: str, usage: Mapping[str, object], model: str = ""
+    ) -> None:
         """Tells the service how a session went. Best effort: nothing depends on it.
 
         Raises:
             ProvisioningError: refused or unreachable.
         """
         url = f"{self._url}/{quote(session_id, safe='')}/report"
-        content = {"duration_s": duration_s, "reason": reason, "usage": dict(usage)}
+        content = {"duration_s": duration_s, "reason": reason, "usage": dict(usage), "model": model}
         response = await self._signed.post_json(url, content, token=self._enrolment.token)
         if response.status not in (200, 204):
             raise _refusal(response, url)

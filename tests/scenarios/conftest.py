@@ -27,8 +27,12 @@ def home(town: Town, tmp_path: Path, virtual_card: Callable[..., VirtualCard]) -
     """Make a home: ``home(script, settings, **card)``."""
     made: list[Home] = []
 
-    def make(script: Script | None = None, settings: str = "", **card: object) -> Home:
-        made.append(Home(town, tmp_path, virtual_card(**card), script or Script(), settings))
+    def make(
+        script: Script | None = None, settings: str = "", *, url: str = "", with_token: bool = True, **card: object
+    ) -> Home:
+        made.append(
+            Home(town, tmp_path, virtual_card(**card), script or Script(), settings, url=url, with_token=with_token)
+        )
         return made[-1]
 
     yield make

@@ -148,16 +148,28 @@ class Town:
 class Home:
     """One appliance in town: its sound card, its daemon, and a hand on the button."""
 
-    def __init__(self, town: Town, directory: Path, card: VirtualCard, script: Script, settings: str = "") -> None:
+    def __init__(
+        self,
+        town: Town,
+        directory: Path,
+        card: VirtualCard,
+        script: Script,
+        settings: str = "",
+        *,
+        url: str = "",
+        with_token: bool = True,
+    ) -> None:
         self.card, self.background, self.server = card, town.background, town.server
         self.server.begin(script)
         token = directory / "token"
-        token.write_text(town.provisioning.token)
+        if with_token:
+            token.write_text(town.provisioning.token)
+        named = f'enrolment_token_file = "{token}"' if with_token else ""
         config = f"""
 board = "virtual"
 [provisioning]
-url = "{town.provisioning.url}"
-enrolment_token_file = "{token}"
+url = "{url or town.provisioning.url}"
+{named}
 [panel]
 backend = "none"
 [control]

@@ -1,0 +1,111 @@
+"""An enrolment that waits for a person, in the background: one at a time, and what there is to say about it.
+
+Responsible for: beginning it, the code that waits and for how long, and telling how it ended. Not for: the exchange
+(``credentials``), when to begin (``tickets``) and how the code is said (``conversation``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from appliance.conversation.events import ENROLMENT_PENDING, Enrolled, EnrolmentEnded
+from appliance.errors import ProvisioningError, StateError
+
+if TYPE_CHECKING:  # at run time only who enrols needs them
+    from appliance.credentials.enrolment import Enrolment
+    from appliance.credentials.grant import Waiting
+
+log = logging.getLogger(__name__)
+Enrol = Callable[["Callable[[Waiting], None]"], "Awaitable[Enrolment]"]
+Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What the owner of the service has to approve, and until when (the loop's seconds)."""
+
+    digits: str
+    url: str
+    until_s: float
+
+
+class Enroller:
+    """Enrols by a spoken code. One thread (the event loop)."""
+
+    def __init__(self, enrol: Enrol, spawn: Spawn, tell: Callable[[Enrolled | EnrolmentEnded], None]) -> None:
+        """``enrol`` does it and is given the code to tell; ``tell`` hears how one that had to wait has ended."""
+        self._enrol, self._spawn, self._tell = enrol, spawn, tell
+        self._task: asyncio.Task[None] | None = None
+        self._first: asyncio.Future[Enrolment | ProvisioningError] | None = None
+        self.code: Code | None = None
+        self.ended = ""  # why the last one came to nothing, in words
+
+    async def obtain(self) -> Enrolment:
+        """Enrol at once if the service lets us, else go on in the background. Cancelling this leaves that going.
+
+        Raises:
+            ProvisioningError: :data:`ENROLMENT_PENDING`: a code waits to be approved; else refused or unreachable.
+        """
+        if self._task is None or self._first is None:
+            self._first = asyncio.get_running_loop().create_future()
+            self._task = self._spawn(self._run(self._first))
+        outcome = await asyncio.shield(self._first)
+        if isinstance(outcome, ProvisioningError):
+            raise self._pending() if self.code else outcome
+        return outcome
+
+    async def _run(self, first: asyncio.Future[Enrolment | ProvisioningError]) -> None:
+        try:
+            done = await self._enrol(lambda waiting: self._wait(waiting, first))
+        except (ProvisioningError, StateError) as error:
+            self._over()
+            code = error.code if isinstance(error, ProvisioningError) else "local_file"
+            refused = ProvisioningError(error.message, hint=error.hint, code=code, retry=getattr(error, "retry", False))
+            if first.done():
+                self.ended = str(error)
+                log.warning("not enrolled: %s", error)
+                self._tell(EnrolmentEnded(code))
+            else:
+                first.set_result(refused)
+        else:
+            self._over()
+            if first.done():
+                self._tell(Enrolled())
+            else:
+                self.ended = ""
+                first.set_result(done)
+
+    def _wait(self, waiting: Waiting, first: asyncio.Future[Enrolment | ProvisioningError]) -> None:
+        until_s = asyncio.get_running_loop().time() + waiting.expires_in_s
+        self.code, self.ended = Code(waiting.code, waiting.url, until_s), ""
+        pending = self._pending()
+        log.info("%s", pending)
+        first.set_result(pending)
+
+    def _pending(self) -> ProvisioningError:
+        code = self.code or Code("", "", 0.0)
+        return ProvisioningError(
+            f"waits to be approved: its code is {code.digits}",
+            hint=f"`voice-provisioning approve {code.digits}`" + (f", or at {code.url}" if code.url else ""),
+            code=ENROLMENT_PENDING,
+        )
+
+    def _over(self) -> None:
+        self._task = self.code = None
+
+    def status(self, now_s: float) -> dict[str, object] | None:
+        """Show the code that waits, and for how many seconds more; ``None``: none does."""
+        if self.code is None:
+            return None
+        left_s = max(0, round(self.code.until_s - now_s))
+        return {"state": "waiting", "code": self.code.digits, "url": self.code.url, "expires_s": left_s}
+
+    def close(self) -> None:
+        """Give up what is under way, quietly."""
+        if self._task is not None:
+            self._task.cancel()
+        self._over()
