@@ -33,7 +33,7 @@ from appliance.audio.processing import DETECTORS, usable
 from appliance.config import Loaded
 from appliance.controls import Button, LocalControls
 from appliance.conversation import events as ev
-from appliance.conversation.lines import words_of
+from appliance.conversation.lines import text_of, words_of
 from appliance.conversation.state import Led, Link, Phase, State
 from appliance.engine import Engine, Hooks, Parts
 from appliance.errors import ApplianceError, ConfigError
@@ -261,7 +261,10 @@ class Daemon:
             self.tickets.deliver()
 
     def _words(self, code: str) -> tuple[str, ...]:
-        return words_of(code, self.tickets.code, again=self.tickets.was_enrolled)
+        words = words_of(code, self.tickets.code, again=self.tickets.was_enrolled)
+        if words:
+            self._front.say("appliance", text_of(words))
+        return words
 
     def _rang(self, label: str) -> None:
         log.info("timer %r rings", label)

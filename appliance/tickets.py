@@ -68,7 +68,7 @@ class Tickets:
         self._enroller = Enroller(lambda told: self.enrol(None, told), self._spawn, tell)
         self._pacing = Pacing((rng or random.Random()).uniform)  # noqa: S311  # jitter needs no secrecy
         self._last: ProvisioningError | None = None  # what keeps us from a session, as far as is known
-        self._by_itself = False  # the last ticket was nobody's wish
+        self._by_itself = self._minted = False  # the last ticket was nobody's wish; it was granted
         self._delivery: asyncio.Task[None] | None = None
         self.clock_behind = False  # somebody's certificate is not valid yet by our clock
         self.reports = Reports()
@@ -106,7 +106,7 @@ class Tickets:
                 a file that is needed for it cannot be read or written: the appliance goes on and shows that.
         """
         self._check_pace(need)
-        self._by_itself = need is Need.ITSELF
+        self._by_itself, self._minted = need is Need.ITSELF, False
         if self.clock_behind:
             await self._await_time()
         try:
@@ -118,7 +118,7 @@ class Tickets:
                 self._failed(error)
                 self.clock_behind = error.code == "clock_behind"
             raise
-        self.clock_behind = False
+        self.clock_behind, self._minted = False, True
         self.deliver()
         return ticket
 
@@ -128,8 +128,8 @@ class Tickets:
         self._last = None
 
     def refused(self, code: str, words: str) -> None:
-        """The session was refused, here or at the Realtime server, which is paced like the service."""
-        if self._last is None or self._last.code != code:
+        """A session was refused; if the ticket was good, by the Realtime server, which is paced like the service."""
+        if self._minted:
             self._failed(ProvisioningError(words, code=code))
 
     def _failed(self, error: ProvisioningError) -> None:

@@ -166,7 +166,7 @@ def test_nobody_is_there_to_hear_a_code_when_nobody_pressed(service: Service, tm
     tickets.clock_behind = False
 
     async def story() -> None:
-        tickets.refused("device_suspended", "suspended")
+        tickets._failed(ProvisioningError("suspended", code="device_suspended"))
         tickets._pacing._due_s = 0.0
         with pytest.raises(ProvisioningError) as refused:
             await tickets.mint(Need.ITSELF)

@@ -100,5 +100,12 @@ def words_of(code: str, user_code: str = "", *, again: bool = False) -> tuple[st
     return (line.value,) if line else ()
 
 
+def text_of(words: tuple[str, ...]) -> str:
+    """Write what the recordings say, for who reads."""
+    lines = {line.value: text for line, text in TEXTS.items()}
+    text = " ".join(lines.get(word) or (str(DIGITS.index(word)) if word else "") for word in words)
+    return " ".join(text.split())
+
+
 def _digits(user_code: str) -> tuple[str, ...]:
     return tuple(DIGITS[int(letter)] if letter.isdigit() else PAUSE for letter in user_code)

@@ -12,7 +12,7 @@ import pytest
 
 from appliance.audio.speech import WORDS, join
 from appliance.conversation.events import ENROLMENT_PENDING
-from appliance.conversation.lines import DIGITS, PAUSE, SAID, TEXTS, Line, words_of
+from appliance.conversation.lines import DIGITS, PAUSE, SAID, TEXTS, Line, text_of, words_of
 from appliance.local.audio import Sound
 from appliance.local.speech import Moonshine
 
@@ -53,6 +53,11 @@ def test_a_code_is_digits_in_groups_of_three() -> None:
     assert code == ("approve", "", "zero", "one", "nine", "", "four", "five", "zero", "", "seven", "three", "zero")
     assert words_of(ENROLMENT_PENDING, "019-450-730", again=True)[:2] == ("no-longer", "")
     assert words_of(ENROLMENT_PENDING) == ()
+
+
+def test_what_is_said_can_be_read() -> None:
+    words = words_of(ENROLMENT_PENDING, "019-450-730", again=True)
+    assert text_of(words) == "I am no longer enrolled. Please approve this code. 0 1 9 4 5 0 7 3 0"
 
 
 def test_what_needs_no_words_gets_none() -> None:
