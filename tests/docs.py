@@ -1,4 +1,4 @@
-"""Writes docs/conversation.md from the table of the conversation; ``--check`` fails when it is stale."""
+"""Writes docs/conversation.md and docs/refusals.md from the tables of the code; ``--check`` fails when one is stale."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from appliance.conversation import effects, events
 from appliance.conversation.state import Fault, Led, Phase, Settings, State, mirror
 from appliance.conversation.transitions import TABLE, Rule
+from tests import refusals
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "conversation.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 HEAD = """# The conversation
 
 *Generated from `appliance/conversation/transitions.py` by `make docs`; do not edit.*
@@ -81,14 +82,15 @@ def page() -> str:
 
 
 def main() -> int:
-    wanted = page()
-    if "--check" not in sys.argv:
-        PAGE.write_text(wanted)
-        return 0
-    if PAGE.exists() and PAGE.read_text() == wanted:
-        return 0
-    sys.stderr.write("docs/conversation.md is stale: run `make docs` and commit it\n")
-    return 1
+    stale = 0
+    for name, wanted in (("conversation.md", page()), ("refusals.md", refusals.page())):
+        path = DOCS / name
+        if "--check" not in sys.argv:
+            path.write_text(wanted)
+        elif not path.exists() or path.read_text() != wanted:
+            sys.stderr.write(f"docs/{name} is stale: run `make docs` and commit it\n")
+            stale = 1
+    return stale
 
 
 if __name__ == "__main__":

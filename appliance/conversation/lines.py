@@ -67,7 +67,7 @@ SAID: dict[str, Line | None] = {
     "invalid_token": Line.NO_LONGER,
     "invalid_grant": Line.SETTINGS,
     "invalid_dpop_proof": Line.SETTINGS,
-    "use_dpop_nonce": Line.SETTINGS,
+    "use_dpop_nonce": Line.BUSY,
     "idempotency_key_reused": Line.BUSY,
     "unknown_profile": Line.SETTINGS,
     "unsupported_transport": Line.SETTINGS,

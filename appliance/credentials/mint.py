@@ -63,7 +63,7 @@ class _Problem(msgspec.Struct, frozen=True):
 _REFUSALS = {
     "invalid_token": (
         "this device is not (any more) enrolled",
-        "enrol it afresh: `voice-provisioning tokens create` there, `voice-appliance reset` and `enrol` here",
+        "press, and have the code approved that it says; or give it an enrolment token (`voice-appliance enrol`)",
         False,
     ),
     "invalid_dpop_proof": (
