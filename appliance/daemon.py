@@ -246,8 +246,8 @@ class Daemon:
             self.tickets.opened()
         elif isinstance(fact, ev.LinkRefused) and fact.code != ev.ENROLMENT_PENDING:
             self.tickets.refused(fact.code, self.session.last_error)
-        elif isinstance(fact, ev.LinkLost):
-            self.tickets.clock_behind |= self.session.trouble == "clock_behind"
+        elif isinstance(fact, ev.LinkLost) and self.session.trouble == "clock_behind":
+            self.tickets.clock_is_behind()
         self.engine.session_fact(fact)
 
     def _enrolment_over(self, event: ev.Enrolled | ev.EnrolmentEnded) -> None:

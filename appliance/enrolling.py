@@ -1,25 +1,30 @@
-"""An enrolment that waits for a person, in the background: one at a time, and what there is to say about it.
+"""How this device becomes known: the owner's token, or an enrolment in the background that waits for a person.
 
-Responsible for: beginning it, the code that waits and for how long, and telling how it ended. Not for: the exchange
-(``credentials``), when to begin (``tickets``) and how the code is said (``conversation``).
+Responsible for: where the token is; beginning the enrolment by code, one at a time, the code that waits and for how
+long, and telling how it ended. Not for: the exchange (``credentials``), when to begin (``tickets``) and how the code
+is said (``conversation``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from appliance.config import Config
 from appliance.conversation.events import ENROLMENT_PENDING, Enrolled, EnrolmentEnded
-from appliance.errors import ProvisioningError, StateError
+from appliance.errors import ConfigError, ProvisioningError, Secret, StateError
 
 if TYPE_CHECKING:  # at run time only who enrols needs them
     from appliance.credentials.enrolment import Enrolment
     from appliance.credentials.grant import Waiting
 
 log = logging.getLogger(__name__)
+CREDENTIAL = "enrolment-token"  # the name under which systemd's LoadCredential= passes it
 Enrol = Callable[["Callable[[Waiting], None]"], "Awaitable[Enrolment]"]
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
@@ -109,3 +114,24 @@ class Enroller:
         if self._task is not None:
             self._task.cancel()
         self._over()
+
+
+def enrolment_token(config: Config) -> Secret | None:
+    """Read the enrolment token, from systemd's credentials or the configured file; ``None``: there is none.
+
+    Raises:
+        ConfigError: the configured file cannot be read.
+    """
+    passed = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / CREDENTIAL
+    named = config.provisioning.enrolment_token_file
+    path = Path(named) if named else passed
+    try:
+        return Secret(path.read_text().strip()) or None
+    except ValueError as error:  # bytes that are no text, a name that cannot be one
+        raise ConfigError(f"{path}: no enrolment token is in there", hint="put the token there, as text") from error
+    except OSError as error:
+        if not named:
+            return None
+        raise ConfigError(
+            f"provisioning.enrolment_token_file = {named!r}: {error.strerror}", hint="make the file readable"
+        ) from error

@@ -93,7 +93,7 @@ def _probe_identity(loaded: Loaded) -> str:
 
 def _probe_enrolment(loaded: Loaded) -> str:
     from appliance.credentials import enrolment
-    from appliance.tickets import enrolment_token
+    from appliance.enrolling import enrolment_token
 
     url = loaded.config.provisioning.url
     if not url:
@@ -130,7 +130,8 @@ def devices(arguments: Arguments) -> int:
 
 def enrol(arguments: Arguments) -> int:
     """Enrol this device: with the owner's token, else by a code that is printed and waited for."""
-    from appliance.tickets import Tickets, enrolment_token
+    from appliance.enrolling import enrolment_token
+    from appliance.tickets import Tickets
 
     loaded = _load(arguments)
     token = _given_token(arguments.token_file) or enrolment_token(loaded.config)

@@ -23,7 +23,7 @@ from appliance.config import Config
 from appliance.conversation.events import ENROLMENT_PENDING, Enrolled, EnrolmentEnded
 from appliance.credentials.pacing import Pacing
 from appliance.credentials.storage import IDENTITY_FILE
-from appliance.enrolling import Enroller, Spawn
+from appliance.enrolling import Enroller, Spawn, enrolment_token
 from appliance.errors import ConfigError, ProvisioningError, Secret, StateError
 from appliance.realtime.session import Need, Ticket
 from appliance.reports import Report, Reports
@@ -36,9 +36,8 @@ if TYPE_CHECKING:  # at run time they are imported when the first of them is nee
     from appliance.credentials.mint import Minter
 
 log = logging.getLogger(__name__)
-CREDENTIAL = "enrolment-token"  # the name under which systemd's LoadCredential= passes it
 ENROLMENT_FILE = "enrolment.json"
-CLOCK_WAIT_S = 20.0
+CLOCK_WAIT_S = 3.0  # of one try: the next is only made, and told about, after it; a question waits 20 s for all
 TOKEN_REFUSED = ("access_denied", "invalid_grant")
 
 
@@ -70,7 +69,7 @@ class Tickets:
         self._last: ProvisioningError | None = None  # what keeps us from a session, as far as is known
         self._by_itself = self._minted = False  # the last ticket was nobody's wish; it was granted
         self._delivery: asyncio.Task[None] | None = None
-        self.clock_behind = False  # somebody's certificate is not valid yet by our clock
+        self._behind_s: float | None = None  # wall clock minus monotonic, while the clock is known to be behind
         self.reports = Reports()
 
     def load_identity(self) -> Identity:
@@ -107,8 +106,8 @@ class Tickets:
         """
         self._check_pace(need)
         self._by_itself, self._minted = need is Need.ITSELF, False
-        if self.clock_behind:
-            await self._await_time()
+        if self._behind_s is not None and need is Need.WAITING:
+            await self._await_time(self._behind_s)
         try:
             ticket = await self._mint(need)
         except (ConfigError, StateError) as error:
@@ -116,9 +115,8 @@ class Tickets:
         except ProvisioningError as error:
             if error.code != ENROLMENT_PENDING:
                 self._failed(error)
-                self.clock_behind = error.code == "clock_behind"
             raise
-        self.clock_behind, self._minted = False, True
+        self._minted, self._behind_s = True, None
         self.deliver()
         return ticket
 
@@ -132,10 +130,16 @@ class Tickets:
         if self._minted:
             self._failed(ProvisioningError(words, code=code))
 
+    def clock_is_behind(self) -> None:
+        """Somebody's certificate is not valid yet by our clock: a person's next try waits until that is set."""
+        self._behind_s = time.time() - asyncio.get_running_loop().time()
+
     def _failed(self, error: ProvisioningError) -> None:
         now_s = asyncio.get_running_loop().time()
         self._pacing.failed(now_s, error.code, error.retry_after_s, by_itself=self._by_itself)
         self._last = error
+        if error.code == "clock_behind":
+            self.clock_is_behind()
 
     def _check_pace(self, need: Need) -> None:
         """Raise what the service said last, where it is too early to ask it again."""
@@ -149,10 +153,12 @@ class Tickets:
         elif held_s := self._pacing.held_s(now_s):
             raise ProvisioningError(last.message, hint=last.hint, code=last.code, retry=True, retry_after_s=held_s)
 
-    async def _await_time(self) -> None:
+    async def _await_time(self, offset_s: float) -> None:
         log.info("waiting for the time, %g s at most", CLOCK_WAIT_S)
         monotonic = asyncio.get_running_loop().time
-        done = await timesync.synchronised(CLOCK_WAIT_S, wall=time.time, monotonic=monotonic, sleep=asyncio.sleep)
+        done = await timesync.synchronised(
+            CLOCK_WAIT_S, offset_s=offset_s, wall=time.time, monotonic=monotonic, sleep=asyncio.sleep
+        )
         log.info("the clock is set" if done else "the clock is still not set")
 
     async def _mint(self, need: Need) -> Ticket:
@@ -288,24 +294,3 @@ class Tickets:
         if self._delivery is not None:
             self._delivery.cancel()
         self.reports.save(self._directory)
-
-
-def enrolment_token(config: Config) -> Secret | None:
-    """Read the enrolment token, from systemd's credentials or the configured file; ``None``: there is none.
-
-    Raises:
-        ConfigError: the configured file cannot be read.
-    """
-    passed = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / CREDENTIAL
-    named = config.provisioning.enrolment_token_file
-    path = Path(named) if named else passed
-    try:
-        return Secret(path.read_text().strip()) or None
-    except ValueError as error:  # bytes that are no text, a name that cannot be one
-        raise ConfigError(f"{path}: no enrolment token is in there", hint="put the token there, as text") from error
-    except OSError as error:
-        if not named:
-            return None
-        raise ConfigError(
-            f"provisioning.enrolment_token_file = {named!r}: {error.strerror}", hint="make the file readable"
-        ) from error

@@ -52,7 +52,7 @@ OURS = {
     "clock_behind": Row(
         True,
         "the service's certificate is not yet valid by this device's clock",
-        "wait: it is tried again once the time is set (20 s at most for each try); `timedatectl` says why it is not",
+        "wait: your question waits 20 s for the time to be set, then press again; `timedatectl` says why it is not",
     ),
     "certificate_refused": Row(
         True,

@@ -14,9 +14,10 @@ import pytest
 from appliance.config import Config, Provisioning, State
 from appliance.credentials import enrolment
 from appliance.credentials.storage import IDENTITY_FILE
+from appliance.enrolling import CREDENTIAL, enrolment_token
 from appliance.errors import ConfigError, ProvisioningError, Secret, StateError
 from appliance.realtime.session import Need, Ticket
-from appliance.tickets import CREDENTIAL, Tickets, enrolment_token
+from appliance.tickets import Tickets
 from tests.command import call, failed
 from tests.scenarios.home import ROOT
 from tests.scenarios.home import Provisioning as Service
@@ -163,7 +164,6 @@ def test_a_revoked_device_does_not_get_in_again_by_its_token_but_by_a_code(servi
 def test_nobody_is_there_to_hear_a_code_when_nobody_pressed(service: Service, tmp_path: Path) -> None:
     """A background try of a refused device must not begin an enrolment."""
     tickets = Tickets(config(tmp_path, service.url))
-    tickets.clock_behind = False
 
     async def story() -> None:
         tickets._failed(ProvisioningError("suspended", code="device_suspended"))

@@ -16,13 +16,17 @@ LOOK_S = 0.5
 async def synchronised(
     within_s: float,
     *,
+    offset_s: float,
     wall: Callable[[], float],
     monotonic: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
     mark: Path = SYNCHRONISED,
 ) -> bool:
-    """Wait until the clock is set, at most ``within_s``; returns whether it is."""
-    began_s, offset_s = monotonic(), wall() - monotonic()
+    """Wait until the clock is set, at most ``within_s``; returns whether it is.
+
+    ``offset_s`` is what the wall clock was ahead of the monotonic one when it was known to be wrong.
+    """
+    began_s = monotonic()
     while not (_exists(mark) or abs(wall() - monotonic() - offset_s) > LEAP_S):
         if monotonic() - began_s >= within_s:
             return False

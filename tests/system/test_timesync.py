@@ -20,7 +20,9 @@ def wait(
             await asyncio.sleep(delay_s)
             at(loop.time())
 
-        done = await synchronised(20, wall=lambda: wall_at(loop.time()), monotonic=loop.time, sleep=sleep, mark=mark)
+        done = await synchronised(
+            20, offset_s=0.0, wall=lambda: wall_at(loop.time()), monotonic=loop.time, sleep=sleep, mark=mark
+        )
         return done, loop.time()
 
     return run(story(), start_s=0.0)
@@ -41,6 +43,10 @@ def test_the_mark_of_timesyncd_ends_the_wait(tmp_path: Path) -> None:
 
 def test_a_clock_that_leaps_has_been_set_by_somebody_else(tmp_path: Path) -> None:
     assert wait(tmp_path / "none", lambda t: t if t < 5 else t + 1.8e9) == (True, 5.0)
+
+
+def test_a_clock_that_was_set_before_the_wait_began_is_noticed(tmp_path: Path) -> None:
+    assert wait(tmp_path / "none", lambda t: t + 1.8e9) == (True, 0.0)
 
 
 def test_it_does_not_wait_for_ever(tmp_path: Path) -> None:
