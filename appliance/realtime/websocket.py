@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 from websockets.http11 import Response
 
-from appliance.conversation.events import LinkLost, LinkRefused, SessionExpiring
+from appliance.conversation.events import ENROLMENT_PENDING, LinkLost, LinkRefused, SessionExpiring
 from appliance.errors import ApplianceError, ProvisioningError
 from appliance.errors import LinkLost as LinkLostError
 from appliance.errors import LinkRefused as LinkRefusedError
@@ -137,7 +137,8 @@ class WebSocketSession:
         if self._secret:
             words = words.replace(self._secret, "…")
         known, self.last_error, self.trouble = self.last_error, words[:LONGEST_TEXT], error.code
-        log.log(logging.DEBUG if self.last_error == known else logging.WARNING, "link: %s", self.last_error)
+        told = self.last_error == known or self.trouble == ENROLMENT_PENDING  # whoever enrols has told
+        log.log(logging.DEBUG if told else logging.WARNING, "link: %s", self.last_error)
 
     async def _wait_out(self) -> None:
         """Wait before another attempt: full jitter below an exponential ceiling, or what the server asked for."""
