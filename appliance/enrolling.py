@@ -69,6 +69,8 @@ class Enroller:
         except (ProvisioningError, StateError) as error:
             self._over()
             code = error.code if isinstance(error, ProvisioningError) else "local_file"
+            if first.done() and code == "invalid_grant":
+                code = "expired_token"  # somebody asked for another code with our key, as `voice-appliance enrol` does
             refused = ProvisioningError(error.message, hint=error.hint, code=code, retry=getattr(error, "retry", False))
             if first.done():
                 self.ended = str(error)

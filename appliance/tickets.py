@@ -61,7 +61,7 @@ class Tickets:
         if not os.path.exists(self._directory / IDENTITY_FILE):  # noqa: PTH110  # Path.exists() raises where it may not look
             self.load_identity()  # a disk that cannot hold it must be known before we say that we are ready
         self._minter: Minter | None = None
-        self._revoked = False  # the service does not know the stored enrolment any more
+        self._dead: Secret | None = None  # the token of a stored enrolment that the service does not know any more
         self._refused_token: Secret | None = None
         self._spawn: Spawn = spawn or (lambda work: asyncio.get_running_loop().create_task(work))
         self._enroller = Enroller(lambda told: self.enrol(None, told), self._spawn, tell)
@@ -170,7 +170,7 @@ class Tickets:
             if error.code != "invalid_token":
                 raise
             log.warning("%s", error)
-            self._minter, self._revoked = None, True
+            self._minter, self._dead = None, minter.token
             minter = await self._begin(need)
             grant = await minter.mint("websocket", profile)
         tls = await self._tls(grant.url)
@@ -190,12 +190,13 @@ class Tickets:
         from appliance.credentials.http import HttpClient
         from appliance.credentials.mint import Minter
 
-        known = None if self._revoked else enrolment.load(self._directory)
-        if known is not None and known.issuer != self._address.issuer:
-            known = None  # the owner moved this device to another service
+        known = enrolment.load(self._directory)
+        if known is not None and (known.issuer != self._address.issuer or known.token == self._dead):
+            known = None  # the owner moved this device to another service, or that one has forgotten it
         known = known or await self._become_known(need)
         client = HttpClient(tls=await self._tls(known.issuer), pins=self._address.pins)
         self._minter = Minter(known, self.load_identity(), client=client, now=time.time)
+        self._dead = None
         return self._minter
 
     # --- enrolling ---
@@ -242,7 +243,7 @@ class Tickets:
             sleep=asyncio.sleep,
             told=told,
         )
-        self._revoked = False
+        self._dead = None
         log.info("enrolled at %s as %s", done.issuer, done.device_id)
         return done
 
@@ -254,7 +255,7 @@ class Tickets:
     @property
     def was_enrolled(self) -> bool:
         """Say whether the service knew this device before it did no longer."""
-        return self._revoked
+        return self._dead is not None
 
     @property
     def last_error(self) -> str:
@@ -266,7 +267,7 @@ class Tickets:
         waiting = self._enroller.status(asyncio.get_running_loop().time())
         if waiting is not None:
             return waiting
-        if self._revoked:
+        if self._dead is not None:
             return {"state": "revoked"}
         stored = os.path.exists(self._directory / ENROLMENT_FILE)  # noqa: PTH110  # Path.exists() raises where it may not look
         return {"state": "enrolled" if stored else "none"}

@@ -89,6 +89,16 @@ def test_a_key_that_is_known_needs_no_code() -> None:
     play(story)
 
 
+def test_a_code_that_another_command_has_replaced_is_over() -> None:
+    async def story(at: Trial) -> None:
+        await pending(at)
+        at.outcome.set_exception(ProvisioningError("unknown", code="invalid_grant"))
+        await asyncio.sleep(0.1)
+        assert at.told == [EnrolmentEnded("expired_token")]
+
+    play(story)
+
+
 @pytest.mark.parametrize("error", [ProvisioningError("no", code="expired_token"), StateError("disk full")])
 def test_a_code_that_comes_to_nothing_is_told_and_the_next_press_gets_another(error: Exception) -> None:
     async def story(at: Trial) -> None:

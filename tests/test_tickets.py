@@ -193,6 +193,33 @@ def test_enrol_check_reset(service: Service, tmp_path: Path) -> None:
     assert list((tmp_path / "state").iterdir()) == []
 
 
+def test_enrol_by_a_code_that_is_printed_and_waited_for(service: Service, tmp_path: Path) -> None:
+    path = tmp_path / "appliance.toml"
+    path.write_text(f'[provisioning]\nurl = "{service.url}"\n[state]\ndirectory = "{tmp_path / "state"}"\n')
+    command = [sys.executable, "-m", "appliance.cli", "enrol", "--config", str(path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as enrolling:
+        assert enrolling.stdout is not None
+        told = enrolling.stdout.readline()
+        code = told.split()[1].rstrip(":")
+        assert f"`voice-provisioning approve {code}`" in told
+        assert "10 minutes at most" in enrolling.stdout.readline()
+        service._cli("approve", code)
+        assert enrolling.stdout.readline().startswith(f"enrolled at {service.url} as d_")
+        assert enrolling.wait(10) == 0
+    assert mint(Tickets(config(tmp_path, service.url))).secret
+
+
+def test_a_daemon_whose_device_was_enrolled_by_command_meanwhile_just_talks(service: Service, tmp_path: Path) -> None:
+    tickets = Tickets(config(tmp_path, service.url))
+    forgotten(service, tmp_path)
+    assert refused(tickets).code == "enrolment_pending"
+    assert tickets.was_enrolled
+    tickets.close()
+    mint(Tickets(config(tmp_path, service.url, service.token)))
+    assert mint(tickets).secret
+    assert not tickets.was_enrolled
+
+
 def test_enrol_with_a_wrong_token(service: Service, tmp_path: Path) -> None:
     path = tmp_path / "appliance.toml"
     path.write_text(f'[provisioning]\nurl = "{service.url}"\n[state]\ndirectory = "{tmp_path / "state"}"\n')

@@ -105,6 +105,11 @@ class Minter:
         self._signed = SignedClient(identity, client, now=now)
         self._url = f"{enrolment.issuer}/v1/sessions"
 
+    @property
+    def token(self) -> Secret:
+        """The token that it mints with."""
+        return self._enrolment.token
+
     async def mint(self, transport: str = "websocket", profile: str = "default") -> Grant:
         """A fresh grant. A broken connection is tried once more, under the same Idempotency-Key: never two sessions.
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import soxr
@@ -19,6 +20,7 @@ from appliance.conversation.lines import DIGITS
 from appliance.credentials import enrolment
 from appliance.local.audio import Sound
 from appliance.local.speech import Moonshine
+from appliance.reports import Report
 from tests.fakes.realtime_server import Script
 from tests.scenarios.conftest import MakeHome
 from tests.scenarios.home import Home, Town, tone
@@ -162,6 +164,10 @@ def test_the_service_learns_how_the_session_went(home: MakeHome, town: Town, tmp
     duration_s, reason = reported(town, tmp_path) or (0.0, "")
     assert reason == "idle"
     assert 1.0 <= duration_s < 30.0
+    talks(at)
+    assert at.daemon.stop() == 0
+    (left,) = msgspec.json.decode((tmp_path / "state" / "reports.json").read_bytes(), type=list[Report])
+    assert left.reason == "stopped"
 
 
 def reported(town: Town, home_directory: Path) -> tuple[float, str] | None:
