@@ -113,9 +113,12 @@ class Tickets:
         except (ConfigError, StateError) as error:
             raise ProvisioningError(error.message, hint=error.hint, code="local_file") from error
         except ProvisioningError as error:
-            if error.code != ENROLMENT_PENDING:
-                self._failed(error)
-            raise
+            if error.code == ENROLMENT_PENDING:
+                raise
+            self._failed(error)
+            if error.code != "quota_exceeded":
+                raise
+            raise _final(error, error.retry_after_s) from error  # said at once: a question must not hang on it
         self._minted, self._behind_s = True, None
         self.deliver()
         return ticket
@@ -149,9 +152,9 @@ class Tickets:
         if need is Need.ITSELF:
             due_s = self._pacing.due_s()
             if due_s is None or now_s < due_s:
-                raise ProvisioningError(last.message, hint=last.hint, code=last.code)
+                raise _final(last)
         elif held_s := self._pacing.held_s(now_s):
-            raise ProvisioningError(last.message, hint=last.hint, code=last.code, retry=True, retry_after_s=held_s)
+            raise _final(last, held_s)
 
     async def _await_time(self, offset_s: float) -> None:
         log.info("waiting for the time, %g s at most", CLOCK_WAIT_S)
@@ -295,3 +298,9 @@ class Tickets:
         if self._delivery is not None:
             self._delivery.cancel()
         self.reports.save(self._directory)
+
+
+def _final(error: ProvisioningError, wait_s: float | None = None) -> ProvisioningError:
+    """The same refusal as one that no further try follows; with how long it stands, if that is known."""
+    hint = error.hint if wait_s is None else f"{error.hint}; for {wait_s:.0f} s more nothing is asked"
+    return ProvisioningError(error.message, hint=hint, code=error.code, retry_after_s=wait_s)

@@ -90,6 +90,7 @@ def rows() -> dict[str, Row]:
         found[code] = Row(code in grant._PASSING, what, remedy)
     for code, (what, remedy, retry) in mint._REFUSALS.items():
         found[code] = Row(retry, what, remedy)
+    found["quota_exceeded"] = found["quota_exceeded"]._replace(retry=False)  # it is not waited out with a question
     for code, hint in policy.HINTS.items():
         what, _, remedy = hint.partition(": ")
         found[code] = Row(False, what, remedy)

@@ -68,10 +68,13 @@ def quota(wait_s: float) -> ProvisioningError:
 def test_a_press_within_the_devices_quota_is_told_without_asking(tmp_path: Path) -> None:
     async def story(service: Service, tickets: Tickets) -> None:
         service.refusal = quota(30)
-        await refused(tickets, Need.PRESS)
+        first = await refused(tickets, Need.PRESS)
+        assert (first.code, first.retry, first.retry_after_s) == ("quota_exceeded", False, 30)
         await asyncio.sleep(12)
-        error = await refused(tickets, Need.PRESS)
-        assert (error.code, error.retry, error.retry_after_s) == ("quota_exceeded", True, 18)
+        for need in (Need.PRESS, Need.WAITING):
+            error = await refused(tickets, need)
+            assert (error.code, error.retry, error.retry_after_s) == ("quota_exceeded", False, 18)
+            assert error.hint == "wait; for 18 s more nothing is asked"
         assert len(service.asked) == 1
         await asyncio.sleep(18)
         service.refusal = None
