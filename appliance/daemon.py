@@ -257,7 +257,8 @@ class Daemon:
 
     def _session_ended(self, ticket: Ticket, lasted_s: float, reason: str) -> None:
         self.tickets.reports.ended(ticket, lasted_s, reason)
-        if reason != "lost" and not self._stop.is_set():  # whoever lost a service does not come back in step with all
+        # Not after a loss, which others may have met too: all of them would come back in step.
+        if reason in ("idle", "rotated") and not self._stop.is_set():
             self.tickets.deliver()
 
     def _words(self, code: str) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """What the provisioning service is told of a session after it: how long, why it ended, which tokens it took.
 
 Responsible for: counting and a short queue, which also survives a restart. Best effort: nothing depends on it, the
-oldest are dropped when nobody takes them. Not for: sending at a time (``tickets``: when a session was minted or has
-just ended, never by a timer of its own).
+oldest are dropped when nobody takes them. Not for: when they are sent (``daemon``: after a session that ended in good
+order, when nobody waits for anything, and never by a timer).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Session credentials for the daemon: identity and enrolment on one side, tickets for the session on the other.
 
 Responsible for: enrolling at first need (by the owner's token, by a key that the service knows, else by a code that is
-said), minting as often as the pacing allows, and delivering session reports on the way. Not for: the protocol of any
+said), minting as often as the pacing allows, and delivering session reports. Not for: the protocol of any
 of these (``credentials``).
 """
 
@@ -104,8 +104,9 @@ class Tickets:
             ProvisioningError: not enrolled, refused, the service cannot be reached, it is too early to ask again, or
                 a file that is needed for it cannot be read or written: the appliance goes on and shows that.
         """
+        self._minted = False
         self._check_pace(need)
-        self._by_itself, self._minted = need is Need.ITSELF, False
+        self._by_itself = need is Need.ITSELF
         if self._behind_s is not None and need is Need.WAITING:
             await self._await_time(self._behind_s)
         try:
@@ -120,7 +121,6 @@ class Tickets:
                 raise
             raise _final(error, error.retry_after_s) from error  # said at once: a question must not hang on it
         self._minted, self._behind_s = True, None
-        self.deliver()
         return ticket
 
     def opened(self) -> None:
@@ -140,7 +140,7 @@ class Tickets:
     def _failed(self, error: ProvisioningError) -> None:
         now_s = asyncio.get_running_loop().time()
         self._pacing.failed(now_s, error.code, error.retry_after_s, by_itself=self._by_itself)
-        self._last = error
+        self._last, self._behind_s = error, None
         if error.code == "clock_behind":
             self.clock_is_behind()
 
@@ -278,7 +278,7 @@ class Tickets:
     # --- reports ---
 
     def deliver(self) -> None:
-        """Send the reports that wait, in the background; one attempt, no timer."""
+        """Send the reports that wait, in the background; one attempt, no timer. For a moment when nobody waits."""
         if self._minter is not None and self.reports.waiting and (self._delivery is None or self._delivery.done()):
             self._delivery = self._spawn(self.reports.deliver(self._send))
 

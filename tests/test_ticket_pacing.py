@@ -128,7 +128,7 @@ def test_a_refusal_by_the_realtime_server_is_paced_like_one_of_the_service(tmp_p
     play(tmp_path, story)
 
 
-def test_reports_go_along_with_the_next_mint(tmp_path: Path) -> None:
+def test_reports_wait_for_a_quiet_moment_and_a_service_that_takes_them(tmp_path: Path) -> None:
     async def story(service: Service, tickets: Tickets) -> None:
         ticket = await tickets.mint()
         service.refusal = ProvisioningError("down", code="unreachable", retry=True)
@@ -138,6 +138,9 @@ def test_reports_go_along_with_the_next_mint(tmp_path: Path) -> None:
         assert service.reports == []
         service.refusal = None
         await tickets.mint()
+        await asyncio.sleep(3600)
+        assert service.reports == [], "not while a person waits for a session, and not by a timer"
+        tickets.deliver()
         await asyncio.sleep(0.1)
         assert service.reports == ["s1"]
 
