@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     add("run", "run the appliance (what systemd starts)")
     add("check", "show the merged configuration and try the devices")
     add("devices", "list sound devices and known boards")
-    enrol = add("enrol", "enrol at the provisioning service")
+    enrol = add("enrol", "enrol at the provisioning service, by a token or by a code that its owner approves")
     enrol.add_argument("--token-file", type=Path, help="file with the enrolment token; - reads standard input")
     reset = add("reset", "factory reset: forget identity and enrolment")
     reset.add_argument("--yes", action="store_true", help="do not ask")

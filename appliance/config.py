@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from appliance import board as board_profile
+from appliance import pins
 from appliance.board import Board
 from appliance.errors import ConfigError
 
@@ -147,6 +148,10 @@ def load(path: Path) -> Loaded:
     raw = read_toml(path)
     refuse_unknown(raw, Config, "", path)
     config = convert(raw, Config, path)
+    try:
+        pins.parse(config.provisioning.url)
+    except ValueError as error:
+        raise ConfigError(f"{path}: provisioning.url = {_shown(config.provisioning.url)}", hint=str(error)) from None
     board = board_profile.load(config.board)
     origin = dict.fromkeys(_keys(raw), f"{path}")
     defaults = {key: "default" for key in _keys(msgspec.to_builtins(config)) if key not in origin}

@@ -123,6 +123,7 @@ class LocalControls:
             "mic_open": daemon.duplex.microphone_open,
             "microphone": hearing.microphone,
             "duplex": {"mode": "full" if hearing.full_duplex else "half", "reason": hearing.duplex_reason or None},
+            "enrolment": daemon.tickets.status(),
             "calibration": daemon.first_start.status(),
             "led": daemon.engine.mirror.led.value,
             "uptime_s": round(time.monotonic() - self._begun_at, 1),
@@ -131,11 +132,13 @@ class LocalControls:
             "button_stuck": daemon.button.stuck,
             "counters": self.counters(),
             "last_error": self._last_error() or None,
+            "last_error_code": daemon.session.trouble or None,
         }
 
     def _last_error(self) -> str:
         engine = self._daemon.engine
-        return engine.last_error or self._daemon.session.last_error or engine.hearing.microphone_trouble
+        link = self._daemon.tickets.last_error or self._daemon.session.last_error
+        return engine.last_error or link or engine.hearing.microphone_trouble
 
     def counters(self) -> dict[str, int | float]:
         """Gather the counters of all parts."""

@@ -33,13 +33,16 @@ from appliance.audio.processing import DETECTORS, usable
 from appliance.config import Loaded
 from appliance.controls import Button, LocalControls
 from appliance.conversation import events as ev
+from appliance.conversation.lines import text_of, words_of
 from appliance.conversation.state import Led, Link, Phase, State
 from appliance.engine import Engine, Hooks, Parts
 from appliance.errors import ApplianceError, ConfigError
 from appliance.first_start import FirstStart
 from appliance.front import Front, GpioFront, NoFront, TerminalFront
 from appliance.panel.control import ControlServer
+from appliance.realtime.facts import Configured, Fact, UsageReported
 from appliance.realtime.protocol import Protocol
+from appliance.realtime.session import Ticket
 from appliance.realtime.websocket import Timing, WebSocketSession
 from appliance.records import Records
 from appliance.system import memory
@@ -92,7 +95,7 @@ class Daemon:
 
     def _build(self, group: asyncio.TaskGroup) -> None:
         config, loop = self._loaded.config, self._loop
-        self._tickets = Tickets(config)
+        self.tickets = Tickets(config, spawn=group.create_task, tell=self._enrolment_over)
         self._kept = kept.load(Path(config.state.directory))
         self.volume = self._kept.volume_for(config.audio.volume)
         processor, echo_trouble = usable(canceller_of(self._loaded))
@@ -116,17 +119,18 @@ class Daemon:
         timing = Timing(asked.open_timeout_s, asked.ping_interval_s, asked.ping_timeout_s)
         self.session = WebSocketSession(
             self.protocol,
-            self._tickets.mint,
-            lambda fact: self.engine.session_fact(fact),
+            self.tickets.mint,
+            self._session_fact,
             lambda captured_at, sent_at: self.engine.sent(captured_at, sent_at),
             group.create_task,
             timing,
             random.Random(),  # noqa: S311  # jitter needs no secrecy
+            self._session_ended,
         )
         self.controls = LocalControls(self)
         records = Records(self.controls.publish, self.controls.losses)
         parts = Parts(self.duplex, self.protocol, self.session, self._toolbox, records)
-        hooks = Hooks(self._show, self._changed, self._say, self._update)
+        hooks = Hooks(self._show, self._changed, self._say, self._update, self._words)
         state = State(muted=self._kept.muted, half_duplex=bool(echo_trouble))
         settings, reason = settings_of(self._loaded), half_duplex_reason(self._loaded) or echo_trouble
         self.engine = Engine(parts, settings, hooks, loop, state, cues=config.audio.cues, duplex_reason=reason)
@@ -180,6 +184,7 @@ class Daemon:
                 if self._saving is not None:
                     await self._saving
                 await control.close()
+        self.tickets.close()
         self.engine.close()
         self.duplex.stop()
         self._front.close()
@@ -188,7 +193,7 @@ class Daemon:
 
     async def _settle_in(self) -> None:
         """Do what readiness need not wait for, so that the first press need not either; give memory back."""
-        await asyncio.to_thread(self._tickets.load)
+        await asyncio.to_thread(self.tickets.load)
         await asyncio.to_thread(alsa.device_names)  # libasound reads its configuration at the first call
         await self.first_start.load()
         await asyncio.to_thread(memory.give_back)
@@ -234,6 +239,34 @@ class Daemon:
     def _from_audio(self, fact: AudioFact) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: we are ending
             self._loop.call_soon_threadsafe(self.engine.audio_fact, fact)
+
+    def _session_fact(self, fact: Fact) -> None:
+        if isinstance(fact, UsageReported):
+            self.tickets.reports.used(fact.tokens)
+        elif isinstance(fact, Configured):
+            self.tickets.opened()
+        elif isinstance(fact, ev.LinkRefused) and fact.code != ev.ENROLMENT_PENDING:
+            self.tickets.refused(fact.code, self.session.last_error)
+        elif isinstance(fact, ev.LinkLost) and self.session.trouble == "clock_behind":
+            self.tickets.clock_is_behind()
+        self.engine.session_fact(fact)
+
+    def _enrolment_over(self, event: ev.Enrolled | ev.EnrolmentEnded) -> None:
+        self.session.last_error = ""  # it spoke of the code
+        self.session.trouble = event.code if isinstance(event, ev.EnrolmentEnded) else ""
+        self.engine.post(event)
+
+    def _session_ended(self, ticket: Ticket, lasted_s: float, reason: str) -> None:
+        self.tickets.reports.ended(ticket, lasted_s, reason)
+        # Not after a loss, which others may have met too: all of them would come back in step.
+        if reason in ("idle", "rotated") and not self._stop.is_set():
+            self.tickets.deliver()
+
+    def _words(self, code: str) -> tuple[str, ...]:
+        words = words_of(code, self.tickets.code, again=self.tickets.was_enrolled)
+        if words:
+            self._front.say("appliance", text_of(words))
+        return words
 
     def _rang(self, label: str) -> None:
         log.info("timer %r rings", label)

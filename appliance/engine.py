@@ -17,19 +17,22 @@ from appliance.audio import facts as heard
 from appliance.audio.duplex import Duplex
 from appliance.conversation import effects as do
 from appliance.conversation import events as ev
+from appliance.conversation.lines import words_of
 from appliance.conversation.state import Led, Mirror, Phase, Settings, State, Timer, mirror
 from appliance.conversation.transitions import step
 from appliance.hearing import Hearing
 from appliance.realtime import facts
 from appliance.realtime.protocol import Protocol
 from appliance.realtime.responses import Truncate
-from appliance.realtime.session import Session
+from appliance.realtime.session import Need, Session
 from appliance.realtime.uplink import BYTES_PER_MS
 from appliance.records import Records
 from appliance.tools.toolbox import Toolbox
 
 log = logging.getLogger(__name__)
 DECLINED = '{"error":"the person went on before this could be done"}'
+ASKED = (ev.TalkPressed, ev.VoiceStarted, ev.SpeechStarted, ev.TextSaid)  # by these a person asks for a session
+CLOSES = {do.Disconnect: "idle", do.Reconnect: "stalled", do.RotateSession: "rotated"}
 ACTIVE = (Phase.LISTENING, Phase.THINKING, Phase.SPEAKING)
 
 
@@ -52,6 +55,7 @@ class Hooks:
     changed: Callable[[], None]  # phase, link or mute
     said: Callable[[str, str], None]
     update: Callable[[], None]
+    words: Callable[[str], tuple[str, ...]] = words_of  # the recordings that tell of a failure's code
 
 
 class Engine:
@@ -86,6 +90,8 @@ class Engine:
         self._response = ""  # the response whose audio sounds
         self._words: list[str] = []
         self.last_error = ""
+        self._event: ev.Event | None = None  # what is being decided about
+        self._trouble = ""  # the code of what there is to explain
 
     # --- the control plane ---
 
@@ -103,7 +109,8 @@ class Engine:
         self._parts.session.flush()
 
     def _take(self, event: ev.Event) -> None:
-        before = self.state
+        before, self._event = self.state, event
+        self._note_trouble(event)
         self.state, effects, ignored = step(before, event, self._settings)
         if ignored:
             self.counters["ignored_events"] += 1
@@ -117,6 +124,21 @@ class Engine:
             self._hooks.changed()
         if self.state.phase is Phase.IDLE and before.phase is not Phase.IDLE:
             self._parts.records.end()
+
+    def _note_trouble(self, event: ev.Event) -> None:
+        match event:
+            case ev.LinkRefused(code) | ev.EnrolmentEnded(code):
+                self._trouble = code
+            case ev.LinkLost():
+                self._trouble = self._parts.session.trouble
+            case ev.Enrolled():
+                self._trouble = "enrolled"
+
+    def _need(self) -> Need:
+        """Say who wants the session that the present event led to."""
+        if isinstance(self._event, ASKED):
+            return Need.PRESS
+        return Need.ITSELF if isinstance(self._event, ev.PhaseTimeout) else Need.WAITING
 
     def pressed(self, at: float) -> None:
         """The button went down at ``at`` (monotonic s)."""
@@ -135,10 +157,12 @@ class Engine:
         match effect:
             case do.Cue(sound):
                 self._cue(sound)
+            case do.Explain():
+                self._explain()
             case do.Connect():
-                parts.session.open()
+                parts.session.open(self._need())
             case do.Disconnect() | do.Reconnect() | do.RotateSession():
-                parts.session.close()
+                parts.session.close(CLOSES[type(effect)])
             case do.BeginTurn():
                 self._begin_turn()
             case do.CommitTurn():
@@ -195,6 +219,12 @@ class Engine:
             log.warning("told the person: %s", sound.value)
         if self._cues or sound is do.Sound.TIMER:  # a timer that does not ring is none
             self._parts.duplex.cue(sound)
+
+    def _explain(self) -> None:
+        words = self._hooks.words(self._trouble)
+        if words and (self._cues or self._trouble == ev.ENROLMENT_PENDING):  # who is not told a code cannot enrol it
+            self.counters[f"said_{self._trouble}"] += 1
+            self._parts.duplex.say(words, afresh=not self._cues)
 
     # --- mirrors ---
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appliance import __version__, board, config
+from appliance import __version__, board, config, pins
 from appliance.config import Loaded
 from appliance.errors import (
     EXIT_FAILURE,
@@ -29,6 +29,7 @@ from appliance.errors import (
 
 if TYPE_CHECKING:  # numpy is loaded by the commands that need it
     from appliance.audio.loop import Loop
+    from appliance.credentials.grant import Waiting
 
 Arguments = argparse.Namespace
 
@@ -92,17 +93,18 @@ def _probe_identity(loaded: Loaded) -> str:
 
 def _probe_enrolment(loaded: Loaded) -> str:
     from appliance.credentials import enrolment
-    from appliance.tickets import enrolment_token
+    from appliance.enrolling import enrolment_token
 
     url = loaded.config.provisioning.url
     if not url:
         raise ConfigError("no provisioning service", hint="set [provisioning] url")
     known = enrolment.load(Path(loaded.config.state.directory))
-    if known is not None and known.issuer == url.rstrip("/"):
+    if known is not None and known.issuer == pins.parse(url).issuer:
         return f"as {known.device_id} at {known.issuer}"
     where = f"at {url} (but at {known.issuer})" if known is not None else f"at {url}"
     if enrolment_token(loaded.config) is None:
-        raise ProvisioningError(f"not enrolled yet {where}", hint="run `voice-appliance enrol`")
+        hint = "press the button and have the code approved that it says, or run `voice-appliance enrol`"
+        raise ProvisioningError(f"not enrolled yet {where}", hint=hint)
     return f"not yet {where}; will enrol at the first press"
 
 
@@ -127,14 +129,21 @@ def devices(arguments: Arguments) -> int:
 
 
 def enrol(arguments: Arguments) -> int:
-    """Enrol this device with the owner's token."""
-    from appliance.tickets import Tickets, enrolment_token
+    """Enrol this device: with the owner's token, else by a code that is printed and waited for."""
+    from appliance.enrolling import enrolment_token
+    from appliance.tickets import Tickets
 
     loaded = _load(arguments)
     token = _given_token(arguments.token_file) or enrolment_token(loaded.config)
-    done = asyncio.run(Tickets(loaded.config).enrol(token))
+    done = asyncio.run(Tickets(loaded.config).enrol(token, _tell_code))
     print(f"enrolled at {done.issuer} as {done.device_id}")
     return 0
+
+
+def _tell_code(waiting: Waiting) -> None:
+    where = f" at {waiting.url}" if waiting.url else ""
+    print(f"code {waiting.code}: approve it{where}, or there with `voice-provisioning approve {waiting.code}`")
+    print(f"waiting, {waiting.expires_in_s / 60:.0f} minutes at most …", flush=True)
 
 
 def _given_token(path: Path | None) -> Secret | None:
@@ -146,6 +155,8 @@ def _given_token(path: Path | None) -> Secret | None:
         raise ConfigError(f"--token-file {path}: {error.strerror}", hint="name a readable file") from error
     except ValueError as error:
         raise ConfigError(f"--token-file {path}: not text", hint="name the file with the enrolment token") from error
+    if not text.strip():
+        raise ConfigError(f"--token-file {path}: no enrolment token is in there", hint="put it there, or leave it out")
     return Secret(text.strip())
 
 
@@ -167,7 +178,10 @@ def reset(arguments: Arguments) -> int:
         known = enrolment.load(directory)
         if known is not None:
             identity = Identity.load_or_create(directory)
-            asyncio.run(enrolment.revoke(known, identity, client=HttpClient(), now=time.time))
+            client = HttpClient(
+                pins=pins.parse(f"{known.issuer}#{pins.PREFIX}{known.pins}").pins if known.pins else frozenset()
+            )
+            asyncio.run(enrolment.revoke(known, identity, client=client, now=time.time))
             print(f"signed out at {known.issuer}")
     except (ProvisioningError, StateError) as error:  # damaged files are a reason for a reset, not against it
         print(f"not signed out: {error}; the owner of the service can revoke this device there")

@@ -1,7 +1,8 @@
 """Session credentials for the daemon: identity and enrolment on one side, tickets for the session on the other.
 
-Responsible for: enrolling at first need when the owner gave an enrolment token, and minting. Not for: the
-protocol of either (``credentials``).
+Responsible for: enrolling at first need (by the owner's token, by a key that the service knows, else by a code that is
+said), minting as often as the pacing allows, and delivering session reports. Not for: the protocol of any
+of these (``credentials``).
 """
 
 from __future__ import annotations
@@ -10,38 +11,66 @@ import asyncio
 import importlib
 import logging
 import os
+import random
 import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appliance import __version__
+from appliance import __version__, pins
 from appliance.config import Config
+from appliance.conversation.events import ENROLMENT_PENDING, Enrolled, EnrolmentEnded
+from appliance.credentials.pacing import Pacing
 from appliance.credentials.storage import IDENTITY_FILE
+from appliance.enrolling import Enroller, Spawn, enrolment_token
 from appliance.errors import ConfigError, ProvisioningError, Secret, StateError
-from appliance.realtime.session import Ticket
+from appliance.realtime.session import Need, Ticket
+from appliance.reports import Report, Reports
+from appliance.system import timesync
 
 if TYPE_CHECKING:  # at run time they are imported when the first of them is needed: readiness does not wait
     from appliance.credentials.enrolment import Enrolment
+    from appliance.credentials.grant import Waiting
     from appliance.credentials.identity import Identity
     from appliance.credentials.mint import Minter
 
 log = logging.getLogger(__name__)
-CREDENTIAL = "enrolment-token"  # the name under which systemd's LoadCredential= passes it
+ENROLMENT_FILE = "enrolment.json"
+CLOCK_WAIT_S = 3.0  # of one try: the next is only made, and told about, after it; a question waits 20 s for all
+TOKEN_REFUSED = ("access_denied", "invalid_grant")
 
 
 class Tickets:
     """Mints session credentials. One thread (the event loop)."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        spawn: Spawn | None = None,
+        tell: Callable[[Enrolled | EnrolmentEnded], None] = lambda _: None,
+        rng: random.Random | None = None,
+    ) -> None:
+        """``spawn`` runs what goes on in the background, ``tell`` hears how an enrolment there has ended."""
         self._config = config
         self._directory = Path(config.state.directory)
+        self._address = pins.parse(config.provisioning.url)
         self._identity: Identity | None = None
         self._context: ssl.SSLContext | None = None
         if not os.path.exists(self._directory / IDENTITY_FILE):  # noqa: PTH110  # Path.exists() raises where it may not look
             self.load_identity()  # a disk that cannot hold it must be known before we say that we are ready
         self._minter: Minter | None = None
-        self._enrolment: Enrolment | None = None
+        self._dead: Secret | None = None  # the token of a stored enrolment that the service does not know any more
+        self._refused_token: Secret | None = None
+        self._spawn: Spawn = spawn or (lambda work: asyncio.get_running_loop().create_task(work))
+        self._enroller = Enroller(lambda told: self.enrol(None, told), self._spawn, tell)
+        self._pacing = Pacing((rng or random.Random()).uniform)  # noqa: S311  # jitter needs no secrecy
+        self._last: ProvisioningError | None = None  # what keeps us from a session, as far as is known
+        self._by_itself = self._minted = False  # the last ticket was nobody's wish; it was granted
+        self._delivery: asyncio.Task[None] | None = None
+        self._behind_s: float | None = None  # wall clock minus monotonic, while the clock is known to be behind
+        self.reports = Reports()
 
     def load_identity(self) -> Identity:
         """Load the device's key, make it at first. Costs a tenth of a second on a small board.
@@ -64,35 +93,92 @@ class Tickets:
         for name in ("enrolment", "mint"):
             importlib.import_module(f"appliance.credentials.{name}")
         self.load_identity()
+        self.reports.load(self._directory)
 
-    async def mint(self) -> Ticket:
-        """Mint a credential for one session.
+    # --- minting ---
+
+    async def mint(self, need: Need = Need.PRESS) -> Ticket:
+        """Mint a credential for one session; whether that could be opened is to be told: :meth:`opened`, or not.
 
         Raises:
-            ProvisioningError: not enrolled, refused, the service cannot be reached, or a file that is needed for it
-                cannot be read or written: the appliance goes on and shows that.
+            ProvisioningError: not enrolled, refused, the service cannot be reached, it is too early to ask again, or
+                a file that is needed for it cannot be read or written: the appliance goes on and shows that.
         """
+        self._minted = False
+        self._check_pace(need)
+        self._by_itself = need is Need.ITSELF
+        if self._behind_s is not None and need is Need.WAITING:
+            await self._await_time(self._behind_s)
         try:
-            return await self._mint()
+            ticket = await self._mint(need)
         except (ConfigError, StateError) as error:
             raise ProvisioningError(error.message, hint=error.hint, code="local_file") from error
+        except ProvisioningError as error:
+            if error.code == ENROLMENT_PENDING:
+                raise
+            self._failed(error)
+            if error.code != "quota_exceeded":
+                raise
+            raise _final(error, error.retry_after_s) from error  # said at once: a question must not hang on it
+        self._minted, self._behind_s = True, None
+        return ticket
 
-    async def _mint(self) -> Ticket:
-        config = self._config.provisioning
-        minter = self._minter or await self._begin()
+    def opened(self) -> None:
+        """The session for which the last ticket was minted is open: all is well."""
+        self._pacing.succeeded()
+        self._last = None
+
+    def refused(self, code: str, words: str) -> None:
+        """A session was refused; if the ticket was good, by the Realtime server, which is paced like the service."""
+        if self._minted:
+            self._failed(ProvisioningError(words, code=code))
+
+    def clock_is_behind(self) -> None:
+        """Somebody's certificate is not valid yet by our clock: a person's next try waits until that is set."""
+        self._behind_s = time.time() - asyncio.get_running_loop().time()
+
+    def _failed(self, error: ProvisioningError) -> None:
+        now_s = asyncio.get_running_loop().time()
+        self._pacing.failed(now_s, error.code, error.retry_after_s, by_itself=self._by_itself)
+        self._last, self._behind_s = error, None
+        if error.code == "clock_behind":
+            self.clock_is_behind()
+
+    def _check_pace(self, need: Need) -> None:
+        """Raise what the service said last, where it is too early to ask it again."""
+        now_s, last = asyncio.get_running_loop().time(), self._last
+        if last is None:
+            return
+        if need is Need.ITSELF:
+            due_s = self._pacing.due_s()
+            if due_s is None or now_s < due_s:
+                raise _final(last)
+        elif held_s := self._pacing.held_s(now_s):
+            raise _final(last, held_s)
+
+    async def _await_time(self, offset_s: float) -> None:
+        log.info("waiting for the time, %g s at most", CLOCK_WAIT_S)
+        monotonic = asyncio.get_running_loop().time
+        done = await timesync.synchronised(
+            CLOCK_WAIT_S, offset_s=offset_s, wall=time.time, monotonic=monotonic, sleep=asyncio.sleep
+        )
+        log.info("the clock is set" if done else "the clock is still not set")
+
+    async def _mint(self, need: Need) -> Ticket:
+        profile = self._config.provisioning.profile
+        minter = self._minter or await self._begin(need)
         try:
-            grant = await minter.mint("websocket", config.profile)
+            grant = await minter.mint("websocket", profile)
         except ProvisioningError as error:
             if error.code != "invalid_token":
                 raise
-            # Enrolled once and no longer: with a token from the owner we may do it again, else say so.
-            self._minter = None
-            if enrolment_token(self._config) is None:
-                raise
-            minter = await self._begin(again=True)
-            grant = await minter.mint("websocket", config.profile)
+            log.warning("%s", error)
+            self._minter, self._dead = None, minter.token
+            minter = await self._begin(need)
+            grant = await minter.mint("websocket", profile)
         tls = await self._tls(grant.url)
-        return Ticket(grant.url, grant.model or self._config.realtime.model, grant.value, tls)
+        model = grant.model or self._config.realtime.model
+        return Ticket(grant.url, model, grant.value, tls, grant.session_id)
 
     async def _tls(self, url: str) -> ssl.SSLContext | None:
         """Make the TLS context once, in a thread: loading the root certificates would hold up audio on the loop."""
@@ -102,26 +188,45 @@ class Tickets:
             self._context = await asyncio.to_thread(ssl.create_default_context)
         return self._context
 
-    async def _begin(self, *, again: bool = False) -> Minter:
+    async def _begin(self, need: Need) -> Minter:
         from appliance.credentials import enrolment
         from appliance.credentials.http import HttpClient
         from appliance.credentials.mint import Minter
 
-        known = None if again else enrolment.load(self._directory)
-        if known is not None and known.issuer != self._config.provisioning.url.rstrip("/"):
-            known = None  # the owner moved this device to another service
-        self._enrolment = known or await self.enrol(enrolment_token(self._config))
-        client = HttpClient(tls=await self._tls(self._enrolment.issuer))
-        self._minter = Minter(self._enrolment, self.load_identity(), client=client, now=time.time)
+        known = enrolment.load(self._directory)
+        if known is not None and (known.issuer != self._address.issuer or known.token == self._dead):
+            known = None  # the owner moved this device to another service, or that one has forgotten it
+        known = known or await self._become_known(need)
+        client = HttpClient(tls=await self._tls(known.issuer), pins=self._address.pins)
+        self._minter = Minter(known, self.load_identity(), client=client, now=time.time)
+        self._dead = None
         return self._minter
 
-    async def enrol(self, token: Secret | None) -> Enrolment:
-        """Enrol at the configured service.
+    # --- enrolling ---
+
+    async def _become_known(self, need: Need) -> Enrolment:
+        """Enrol by the owner's token if there is one that was not refused, else by a code, which a person asks for."""
+        token = enrolment_token(self._config)
+        if token is not None and token != self._refused_token:
+            self._enroller.close()
+            try:
+                return await self.enrol(token)
+            except ProvisioningError as error:
+                if error.code in TOKEN_REFUSED:
+                    self._refused_token = token  # said once; the next press asks the owner by a code
+                raise
+        if need is Need.ITSELF and self._last is not None:
+            raise self._last  # nobody is there to hear a code
+        return await self._enroller.obtain()
+
+    async def enrol(self, token: Secret | None, told: Callable[[Waiting], None] = lambda _: None) -> Enrolment:
+        """Enrol at the configured service; ``told`` gets the code that its owner has to approve, if it wants one.
 
         Raises:
-            ProvisioningError: no service or no token given, refused, or out of reach.
+            ProvisioningError: no service given, refused, or out of reach.
+            StateError: the result could not be stored.
         """
-        if not self._config.provisioning.url:
+        if not self._address.issuer:
             raise ProvisioningError(
                 "no provisioning service is configured", hint="set [provisioning] url", code="no_provisioning"
             )
@@ -129,37 +234,73 @@ class Tickets:
         from appliance.credentials.http import HttpClient
 
         done = await enrolment.enrol(
-            self._config.provisioning.url,
+            self._address.issuer,
             self.load_identity(),
             directory=self._directory,
             token=token,
             name=os.uname().nodename,
             hardware=self._config.board,
             software=__version__,
-            client=HttpClient(tls=await self._tls(self._config.provisioning.url)),
+            client=HttpClient(tls=await self._tls(self._address.issuer), pins=self._address.pins),
             now=time.time,
             sleep=asyncio.sleep,
+            told=told,
         )
+        self._dead = None
         log.info("enrolled at %s as %s", done.issuer, done.device_id)
         return done
 
+    @property
+    def code(self) -> str:
+        """The digits that wait to be approved, "" if none do."""
+        return self._enroller.code.digits if self._enroller.code else ""
 
-def enrolment_token(config: Config) -> Secret | None:
-    """Read the enrolment token, from systemd's credentials or the configured file; ``None``: there is none.
+    @property
+    def was_enrolled(self) -> bool:
+        """Say whether the service knew this device before it did no longer."""
+        return self._dead is not None
 
-    Raises:
-        ConfigError: the configured file cannot be read.
-    """
-    passed = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / CREDENTIAL
-    named = config.provisioning.enrolment_token_file
-    path = Path(named) if named else passed
-    try:
-        return Secret(path.read_text().strip()) or None
-    except ValueError as error:  # bytes that are no text, a name that cannot be one
-        raise ConfigError(f"{path}: no enrolment token is in there", hint="put the token there, as text") from error
-    except OSError as error:
-        if not named:
-            return None
-        raise ConfigError(
-            f"provisioning.enrolment_token_file = {named!r}: {error.strerror}", hint="make the file readable"
-        ) from error
+    @property
+    def last_error(self) -> str:
+        """Why the last enrolment by code came to nothing."""
+        return self._enroller.ended
+
+    def status(self) -> dict[str, object]:
+        """Build the status of the enrolment; whether a stored one still holds is known only once it was used."""
+        waiting = self._enroller.status(asyncio.get_running_loop().time())
+        if waiting is not None:
+            return waiting
+        if self._dead is not None:
+            return {"state": "revoked"}
+        stored = os.path.exists(self._directory / ENROLMENT_FILE)  # noqa: PTH110  # Path.exists() raises where it may not look
+        return {"state": "enrolled" if stored else "none"}
+
+    # --- reports ---
+
+    def deliver(self) -> None:
+        """Send the reports that wait, in the background; one attempt, no timer. For a moment when nobody waits."""
+        if self._minter is not None and self.reports.waiting and (self._delivery is None or self._delivery.done()):
+            self._delivery = self._spawn(self.reports.deliver(self._send))
+
+    async def _send(self, report: Report) -> None:
+        if self._minter is not None:
+            await self._minter.report(
+                report.session_id,
+                duration_s=report.duration_s,
+                reason=report.reason,
+                model=report.model,
+                usage=report.usage,
+            )
+
+    def close(self) -> None:
+        """End what goes on in the background; what was not reported is left to the next run."""
+        self._enroller.close()
+        if self._delivery is not None:
+            self._delivery.cancel()
+        self.reports.save(self._directory)
+
+
+def _final(error: ProvisioningError, wait_s: float | None = None) -> ProvisioningError:
+    """The same refusal as one that no further try follows; with how long it stands, if that is known."""
+    hint = error.hint if wait_s is None else f"{error.hint}; for {wait_s:.0f} s more nothing is asked"
+    return ProvisioningError(error.message, hint=hint, code=error.code, retry_after_s=wait_s)

@@ -1,4 +1,4 @@
-"""Writes docs/conversation.md from the table of the conversation; ``--check`` fails when it is stale."""
+"""Writes docs/conversation.md and docs/refusals.md from the tables of the code; ``--check`` fails when one is stale."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 from appliance.conversation import effects, events
-from appliance.conversation.state import Led, Phase, Settings, State, mirror
+from appliance.conversation.state import Fault, Led, Phase, Settings, State, mirror
 from appliance.conversation.transitions import TABLE, Rule
+from tests import refusals
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "conversation.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 HEAD = """# The conversation
 
 *Generated from `appliance/conversation/transitions.py` by `make docs`; do not edit.*
@@ -27,6 +28,7 @@ SPECIAL = [
     ("IDLE, hands-free", State(), Settings(hands_free=True)),
     ("IDLE, calibrating", State(calibrating=True), Settings()),
     ("IDLE or THINKING, offline", State(offline=True), Settings()),
+    ("FAULT, waiting to be approved", State(phase=Phase.FAULT, fault=Fault.ENROLMENT), Settings()),
     ("LISTENING with an ailment", State(phase=Phase.LISTENING, ailment=events.Ailment.ZERO), Settings()),
     ("SPEAKING, full duplex lost", State(phase=Phase.SPEAKING, half_duplex=True), Settings(full_duplex=True)),
 ]
@@ -80,14 +82,15 @@ def page() -> str:
 
 
 def main() -> int:
-    wanted = page()
-    if "--check" not in sys.argv:
-        PAGE.write_text(wanted)
-        return 0
-    if PAGE.exists() and PAGE.read_text() == wanted:
-        return 0
-    sys.stderr.write("docs/conversation.md is stale: run `make docs` and commit it\n")
-    return 1
+    stale = 0
+    for name, wanted in (("conversation.md", page()), ("refusals.md", refusals.page())):
+        path = DOCS / name
+        if "--check" not in sys.argv:
+            path.write_text(wanted)
+        elif not path.exists() or path.read_text() != wanted:
+            sys.stderr.write(f"docs/{name} is stale: run `make docs` and commit it\n")
+            stale = 1
+    return stale
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ def test_check_of_a_device_that_moved_says_so(tmp_path: Path) -> None:
     [
         (None, 78, ["--token-file", "No such file"]),
         (b"\xff\xfe", 78, ["--token-file", "not text"]),
-        (b"", 1, ["no enrolment token"]),
+        (b"\n", 78, ["no enrolment token"]),
     ],
 )
 def test_enrol_with_a_bad_token_file(content: bytes | None, code: int, words: list[str], tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ def controls_of(at: Rig, session_error: str = "") -> LocalControls:
     parts = SimpleNamespace(
         engine=at.engine,
         protocol=at.protocol,
-        session=SimpleNamespace(last_error=session_error),
+        session=SimpleNamespace(last_error=session_error, trouble=""),
+        tickets=SimpleNamespace(last_error="", status=lambda: {"state": "enrolled"}),
         duplex=SimpleNamespace(microphone_open=False, counters=Counter[str]),
         button=SimpleNamespace(stuck=False),
         first_start=SimpleNamespace(status=lambda: None),
@@ -37,6 +38,7 @@ def test_all_is_well() -> None:
         status = controls.status()
         assert status["duplex"] == {"mode": "full", "reason": None}
         assert (status["microphone"], status["last_error"]) == ("ok", None)
+        assert (status["enrolment"], status["last_error_code"]) == ({"state": "enrolled"}, None)
         assert controls.status_line() == "ready, link down"
 
     play(story, full_duplex=True)

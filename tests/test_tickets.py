@@ -14,9 +14,10 @@ import pytest
 from appliance.config import Config, Provisioning, State
 from appliance.credentials import enrolment
 from appliance.credentials.storage import IDENTITY_FILE
+from appliance.enrolling import CREDENTIAL, enrolment_token
 from appliance.errors import ConfigError, ProvisioningError, Secret, StateError
-from appliance.realtime.session import Ticket
-from appliance.tickets import CREDENTIAL, Tickets, enrolment_token
+from appliance.realtime.session import Need, Ticket
+from appliance.tickets import Tickets
 from tests.command import call, failed
 from tests.scenarios.home import ROOT
 from tests.scenarios.home import Provisioning as Service
@@ -121,7 +122,7 @@ def test_a_device_whose_token_is_unknown_enrols_again(service: Service, tmp_path
     assert known.device_id != "d_x"
 
 
-def test_without_a_token_it_says_so_and_the_remedy_needs_no_restart(
+def test_without_a_token_it_asks_for_a_code_and_the_remedy_needs_no_restart(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
@@ -129,19 +130,50 @@ def test_without_a_token_it_says_so_and_the_remedy_needs_no_restart(
     forgotten(service, tmp_path)
     for _ in range(2):
         error = refused(tickets)
-        assert (error.code, error.retry) == ("invalid_token", False)
-        assert "not (any more) enrolled" in str(error)
+        assert (error.code, error.retry) == ("enrolment_pending", False)
+        assert tickets.was_enrolled
+        tickets.close()
     (tmp_path / CREDENTIAL).write_text(service.token)
     assert mint(tickets).secret
+    assert not tickets.was_enrolled
 
 
-def test_a_revoked_device_does_not_get_in_again_by_its_token(service: Service, tmp_path: Path) -> None:
-    tickets = Tickets(config(tmp_path, service.url, service.token))
+def test_a_revoked_device_does_not_get_in_again_by_its_token_but_by_a_code(service: Service, tmp_path: Path) -> None:
+    over = asyncio.Event()
+    tickets = Tickets(config(tmp_path, service.url, service.token), tell=lambda _: over.set())
     mint(tickets)
     known = enrolment.load(tmp_path / "state")
     assert known is not None
     service._cli("devices", "revoke", known.device_id)
     assert refused(tickets).code == "access_denied"
+
+    async def press_again() -> None:
+        with pytest.raises(ProvisioningError) as waits:
+            await tickets.mint()
+        assert waits.value.code == "enrolment_pending"
+        assert f"approve {tickets.code}" in waits.value.hint
+        await asyncio.to_thread(service._cli, "approve", tickets.code)
+        await asyncio.wait_for(over.wait(), 20)
+        assert tickets.status() == {"state": "enrolled"}
+        assert (await tickets.mint()).secret
+        assert tickets.code == ""
+
+    asyncio.run(press_again())
+
+
+def test_nobody_is_there_to_hear_a_code_when_nobody_pressed(service: Service, tmp_path: Path) -> None:
+    """A background try of a refused device must not begin an enrolment."""
+    tickets = Tickets(config(tmp_path, service.url))
+
+    async def story() -> None:
+        tickets._failed(ProvisioningError("suspended", code="device_suspended"))
+        tickets._pacing._due_s = 0.0
+        with pytest.raises(ProvisioningError) as refused:
+            await tickets.mint(Need.ITSELF)
+        assert refused.value.code == "device_suspended"
+        assert tickets.status() == {"state": "none"}
+
+    asyncio.run(story())
 
 
 # --- the same by command ---
@@ -161,6 +193,33 @@ def test_enrol_check_reset(service: Service, tmp_path: Path) -> None:
     assert list((tmp_path / "state").iterdir()) == []
 
 
+def test_enrol_by_a_code_that_is_printed_and_waited_for(service: Service, tmp_path: Path) -> None:
+    path = tmp_path / "appliance.toml"
+    path.write_text(f'[provisioning]\nurl = "{service.url}"\n[state]\ndirectory = "{tmp_path / "state"}"\n')
+    command = [sys.executable, "-m", "appliance.cli", "enrol", "--config", str(path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as enrolling:
+        assert enrolling.stdout is not None
+        told = enrolling.stdout.readline()
+        code = told.split()[1].rstrip(":")
+        assert f"`voice-provisioning approve {code}`" in told
+        assert "10 minutes at most" in enrolling.stdout.readline()
+        service._cli("approve", code)
+        assert enrolling.stdout.readline().startswith(f"enrolled at {service.url} as d_")
+        assert enrolling.wait(10) == 0
+    assert mint(Tickets(config(tmp_path, service.url))).secret
+
+
+def test_a_daemon_whose_device_was_enrolled_by_command_meanwhile_just_talks(service: Service, tmp_path: Path) -> None:
+    tickets = Tickets(config(tmp_path, service.url))
+    forgotten(service, tmp_path)
+    assert refused(tickets).code == "enrolment_pending"
+    assert tickets.was_enrolled
+    tickets.close()
+    mint(Tickets(config(tmp_path, service.url, service.token)))
+    assert mint(tickets).secret
+    assert not tickets.was_enrolled
+
+
 def test_enrol_with_a_wrong_token(service: Service, tmp_path: Path) -> None:
     path = tmp_path / "appliance.toml"
     path.write_text(f'[provisioning]\nurl = "{service.url}"\n[state]\ndirectory = "{tmp_path / "state"}"\n')
@@ -176,7 +235,7 @@ def test_no_service_configured(tmp_path: Path) -> None:
 
 
 def test_no_token(service: Service, tmp_path: Path) -> None:
-    assert refused(Tickets(config(tmp_path, service.url))).code == "no_enrolment_token"
+    assert refused(Tickets(config(tmp_path, service.url))).code == "enrolment_pending"
 
 
 def test_a_service_that_is_away_may_be_tried_again(tmp_path: Path) -> None:

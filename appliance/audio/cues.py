@@ -20,6 +20,8 @@ SCORES: dict[Sound, tuple[Note, ...]] = {
     Sound.OFFLINE: ((523.0, 0, 140), (415.0, 130, 140), (311.0, 260, 220)),
     Sound.ERROR: ((233.0, 0, 160), (220.0, 190, 160), (208.0, 380, 260)),
     Sound.MUTED: ((392.0, 0, 90), (262.0, 80, 140)),
+    Sound.CODE: ((698.0, 0, 150), (880.0, 160, 150), (698.0, 320, 200)),
+    Sound.READY: ((523.0, 0, 120), (659.0, 110, 120), (784.0, 220, 260)),
     Sound.TIMER: tuple((note, 700 * k + at, 150) for k in range(3) for note, at in ((1047.0, 0), (1319.0, 160))),
 }
 PEAK = 0.16  # of full scale, before the volume

@@ -12,7 +12,7 @@ import os
 import select
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
 from appliance.audio.calibration.background import Background, OnDone
@@ -149,6 +149,10 @@ class Duplex:
     def cue(self, sound: Sound) -> None:
         """Play an ear-con."""
         self._do(lambda: self._cue(sound))
+
+    def say(self, words: Sequence[str], *, afresh: bool) -> None:
+        """Play recorded words, after the ear-con before them; ``afresh``: instead of what was said before."""
+        self._do(lambda: self._say(words, afresh))
 
     def calibrate(self, canceller: str, on_done: OnDone) -> None:
         """Measure the loop with a short soft hiss; whatever else needs a card, and closing the microphone, ends it.
@@ -301,13 +305,27 @@ class Duplex:
             self._post(Flushed(self._player.heard_ms(), now))
             raise
 
-    def _cue(self, sound: Sound) -> None:
+    def _telling_player(self) -> Player | None:
         try:
-            player = self._open_player()
+            return self._open_player()
         except DeviceError:
             if not self._lost:
                 raise
-            return  # the light alone can tell; with only the microphone gone, the loudspeaker tells too
+            return None  # the light alone can tell; with only the microphone gone, the loudspeaker tells too
+
+    def _say(self, words: Sequence[str], afresh: bool) -> None:
+        from appliance.audio.speech import join
+
+        player = self._telling_player()
+        if player is not None:
+            samples = join(words, player.speaker.rate)
+            samples = samples if self._gain == 1.0 else self._scaled(samples)
+            (player.cue if afresh else player.say)(samples)
+
+    def _cue(self, sound: Sound) -> None:
+        player = self._telling_player()
+        if player is None:
+            return
         rate = player.speaker.rate
         if (sound, rate) not in self._cues:
             self._cues[sound, rate] = render(sound, rate)

@@ -93,6 +93,10 @@ class Player:
             samples = _over_fade(self.speaker.rewind(), samples, self.speaker.rate * FADE_MS // 1000)
         self._cue = samples
 
+    def say(self, samples: Samples) -> None:
+        """Play recorded words (int16 mono at the card's rate) after the ear-con; the next ear-con replaces them."""
+        self._cue = np.concatenate((self._cue, samples))
+
     def flush(self, now: float) -> None:
         """Silence now; reports what was heard."""
         frames = self.speaker.silence()

@@ -23,6 +23,8 @@ class Sound(Enum):
     ERROR = "error"
     MUTED = "muted"
     TIMER = "timer"
+    CODE = "code"  # a code follows: listen
+    READY = "ready"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,11 @@ class Cue(Effect):
     """Play an ear-con."""
 
     sound: Sound
+
+
+@dataclass(frozen=True, slots=True)
+class Explain(Effect):
+    """Say in words what keeps the service from us, or the code that its owner has to approve; follows an ear-con."""
 
 
 @dataclass(frozen=True, slots=True)

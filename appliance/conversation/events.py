@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+ENROLMENT_PENDING = "enrolment_pending"  # the code of a refusal that the service's owner is about to lift
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -169,6 +171,18 @@ class LinkLost(Event):
 @dataclass(frozen=True, slots=True)
 class LinkRefused(Event):
     """The service refuses us until a person acts: key, quota, model."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled(Event):
+    """The service's owner approved this device."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentEnded(Event):
+    """The code was not approved in time, or the owner said no; the next press asks for another."""
 
     code: str
 

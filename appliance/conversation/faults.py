@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from appliance.conversation import effects as do
 from appliance.conversation import events as ev
-from appliance.conversation.rules import Outcome, interrupting, pending_cleared, rest, told
+from appliance.conversation.rules import Outcome, fault_told, interrupting, pending_cleared, rest, told
 from appliance.conversation.state import Chore, Fault, Link, Mode, Phase, Settings, State
 
 # --- time ---
@@ -32,7 +32,9 @@ def cool_down(s: State, _: ev.PhaseTimeout, settings: Settings) -> Outcome:
 
 
 def try_again(s: State, _: ev.PhaseTimeout, settings: Settings) -> Outcome:
-    """Try the link again without being asked."""
+    """Try the link again without being asked; say a waiting code again."""
+    if s.fault is Fault.ENROLMENT:
+        return s, fault_told(s)
     if s.fault is Fault.DEVICE or s.link is Link.OPENING:
         return s, []
     return replace(s, link=Link.OPENING), [do.Connect()]
@@ -48,8 +50,9 @@ def give_up_update(s: State, _: ev.PhaseTimeout, settings: Settings) -> Outcome:
 
 def link_up(s: State, _: ev.LinkOpened, settings: Settings) -> Outcome:
     """The session is open; settling sends what waited."""
-    phase = Phase.IDLE if s.fault is Fault.LINK else s.phase
-    fault = None if s.fault is Fault.LINK else s.fault
+    healed = s.fault in (Fault.LINK, Fault.ENROLMENT)
+    phase = Phase.IDLE if healed else s.phase
+    fault = None if healed else s.fault
     return replace(s, link=Link.UP, phase=phase, fault=fault, offline=False), []
 
 
@@ -64,7 +67,7 @@ def link_broke_in_thought(s: State, event: ev.LinkLost, settings: Settings) -> O
     waiting = s.awaits
     after, effects = link_down(s, event, settings)
     if not event.was_up:
-        told = [] if s.offline else [do.Cue(do.Sound.OFFLINE)]
+        told: list[do.Effect] = [] if s.offline else [do.Cue(do.Sound.OFFLINE), do.Explain()]
         return replace(after, offline=True, owes_reply=waiting and not s.calls), [*effects, *told]
     if s.asked_again:
         return replace(rest(pending_cleared(after)), offline=True), [do.Cue(do.Sound.OFFLINE)]
@@ -86,9 +89,32 @@ def leave_link_fault(s: State, event: ev.LinkLost, settings: Settings) -> Outcom
     return replace(after, phase=Phase.IDLE, fault=None, offline=True), effects
 
 
-def link_refused(s: State, _: ev.LinkRefused, settings: Settings) -> Outcome:
-    """A person has to act; settling shows it when the reply has sounded."""
-    return replace(pending_cleared(s), link=Link.REFUSED), []
+def link_refused(s: State, event: ev.LinkRefused, settings: Settings) -> Outcome:
+    """A person has to act; settling shows it when the reply has sounded. A code to approve is said at once."""
+    after = replace(pending_cleared(s), link=Link.REFUSED)
+    if event.code == ev.ENROLMENT_PENDING and s.phase is Phase.SPEAKING:
+        return replace(after, link=Link.DOWN), []  # whoever needs a session next is told the code
+    if event.code == ev.ENROLMENT_PENDING and s.fault is not Fault.DEVICE and s.phase is not Phase.UPDATING:
+        clear: list[do.Effect] = [do.ClearTurn()] if s.phase is Phase.LISTENING else []
+        after = replace(rest(after), phase=Phase.FAULT, fault=Fault.ENROLMENT)
+        return after, [*clear, *fault_told(after)]
+    return after, []
+
+
+def enrolled(s: State, _: ev.Enrolled, settings: Settings) -> Outcome:
+    """Say that it is ready; the next press talks."""
+    if s.fault is not Fault.ENROLMENT:
+        return s, []
+    after = replace(s, phase=Phase.IDLE, fault=None, link=Link.DOWN, offline=False)
+    return after, [do.Cue(do.Sound.READY), do.Explain()]
+
+
+def enrolment_ended(s: State, _: ev.EnrolmentEnded, settings: Settings) -> Outcome:
+    """Nobody approved: say so and rest; the next press asks for another code."""
+    if s.fault is not Fault.ENROLMENT:
+        return s, []
+    after = replace(s, phase=Phase.IDLE, fault=None, link=Link.DOWN, offline=True)
+    return after, [do.Cue(do.Sound.OFFLINE), do.Explain()]
 
 
 def expiring(s: State, _: ev.SessionExpiring, settings: Settings) -> Outcome:

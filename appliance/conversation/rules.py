@@ -36,6 +36,13 @@ def told(s: State, sound: do.Sound | None) -> list[do.Effect]:
     return [do.Cue(sound)] if sound else []
 
 
+def fault_told(s: State) -> list[do.Effect]:
+    """Tell what is wrong, by a sound and where there are words for it in words."""
+    if s.fault is Fault.DEVICE:
+        return [do.Cue(do.Sound.ERROR)]
+    return [do.Cue(do.Sound.CODE if s.fault is Fault.ENROLMENT else do.Sound.ERROR), do.Explain()]
+
+
 def pending_cleared(s: State) -> State:
     """Forget every response, request, call and debt."""
     return replace(
@@ -74,7 +81,8 @@ def settle(s: State, settings: Settings) -> Outcome:
 def _settle_once(s: State, settings: Settings) -> Outcome:
     if s.link is Link.REFUSED and s.phase in (Phase.IDLE, Phase.LISTENING, Phase.THINKING):
         clear: list[do.Effect] = [do.ClearTurn()] if s.phase is Phase.LISTENING else []
-        return replace(rest(s), phase=Phase.FAULT, fault=Fault.LINK), [*clear, do.Cue(do.Sound.ERROR)]
+        after = replace(rest(s), phase=Phase.FAULT, fault=Fault.LINK)
+        return after, [*clear, *fault_told(after)]
     if s.phase in (Phase.LISTENING, Phase.THINKING) and s.link is Link.DOWN and (_speaks(s) or s.awaits):
         return replace(s, link=Link.OPENING), [do.Connect()]
     if s.phase in (Phase.THINKING, Phase.SPEAKING):

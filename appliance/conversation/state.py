@@ -51,6 +51,7 @@ class Fault(Enum):
     """Why the phase is FAULT."""
 
     LINK = "link"
+    ENROLMENT = "enrolment"  # the owner of the service has not approved this device yet
     DEVICE = "device"
 
 
@@ -81,6 +82,7 @@ class Led(Enum):
     OFFLINE = "offline"
     ERROR = "error"
     UPDATING = "updating"
+    ENROLLING = "enrolling"  # a code waits for the owner of the service
     CALIBRATING = "calibrating"  # the microphone is open to hear a sound of our own, nothing leaves the device
 
 
@@ -193,7 +195,7 @@ def _led(state: State, settings: Settings) -> Led:
         Phase.LISTENING: Led.DEAF if state.ailment else Led.LISTENING,
         Phase.THINKING: Led.THINKING,
         Phase.SPEAKING: Led.SPEAKING_ALONE if settings.full_duplex and state.half_duplex else Led.SPEAKING,
-        Phase.FAULT: Led.ERROR,
+        Phase.FAULT: Led.ENROLLING if state.fault is Fault.ENROLMENT else Led.ERROR,
         Phase.UPDATING: Led.UPDATING,
     }[state.phase]
 

@@ -101,6 +101,8 @@ TABLE: Mapping[type[ev.Event], Mapping[Phase, Rule]] = {
         fault=faults.leave_link_fault,
     ),
     ev.LinkRefused: everywhere(faults.link_refused),
+    ev.Enrolled: {FAULT: faults.enrolled},
+    ev.EnrolmentEnded: {FAULT: faults.enrolment_ended},
     ev.SessionExpiring: everywhere(faults.expiring),
     ev.UpdateStaged: everywhere(faults.update_staged),
     ev.DeviceFailed: everywhere(faults.device_failed),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from appliance.conversation import effects as do
 from appliance.conversation import events as ev
-from appliance.conversation.rules import Outcome, interrupting, listening, told
+from appliance.conversation.rules import Outcome, fault_told, interrupting, listening, told
 from appliance.conversation.state import Fault, Link, Mode, Phase, Settings, State, Turns, is_full_duplex
 
 # --- the button ---
@@ -34,10 +34,10 @@ def press_over_reply(s: State, event: ev.TalkPressed, settings: Settings) -> Out
 
 
 def retry(s: State, _: ev.TalkPressed, settings: Settings) -> Outcome:
-    """Say that something is wrong and try the link again."""
-    if s.fault is Fault.DEVICE or s.link is Link.OPENING:
-        return s, [do.Cue(do.Sound.ERROR)]
-    return replace(s, link=Link.OPENING), [do.Cue(do.Sound.ERROR), do.Connect()]
+    """Say what is wrong and try the link again; a code that waits for its owner is only said again."""
+    if s.fault is not Fault.LINK or s.link is Link.OPENING:
+        return s, fault_told(s)
+    return replace(s, link=Link.OPENING), [*fault_told(s), do.Connect()]
 
 
 def hold(s: State, _: ev.TalkHeld, settings: Settings) -> Outcome:
@@ -145,4 +145,4 @@ def show(s: State, event: ev.ImageShown, settings: Settings) -> Outcome:
 
 def complain(s: State, _: ev.Event, settings: Settings) -> Outcome:
     """Cannot now: say so."""
-    return s, [do.Cue(do.Sound.ERROR)]
+    return s, fault_told(s)

@@ -1,12 +1,17 @@
 """A small HTTP/1.1 client: asyncio streams and h11, bounded in time and size, cancellable at any await.
 
 Responsible for: one exchange, and failures in words a user understands. Not for: signatures, redirects (refused by
-the caller as a wrong answer), proxies, cookies. Certificates are always verified against the system's roots.
+the caller as a wrong answer), proxies, cookies.
+
+Servers are always verified: against the system's roots, or against pins. A pinned server has to prove that it holds
+one of the pinned keys, before a byte of ours is sent; its certificate's chain, name and dates then say nothing more,
+so a home server may sign its own, and a device whose clock stands in 1970 can still tell it from an impostor.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ssl
 from collections.abc import Mapping
 from types import TracebackType
@@ -17,6 +22,8 @@ import h11
 import msgspec
 
 from appliance.credentials import reach
+from appliance.errors import ProvisioningError
+from appliance.pins import canonical
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -31,26 +38,62 @@ class HttpClient:
     """Settings of the exchanges and the TLS context, which is made at the first https request (tens of ms on a Pi)."""
 
     def __init__(
-        self, *, timeout_s: float = 10.0, body_at_most: int = 65_536, tls: ssl.SSLContext | None = None
+        self,
+        *,
+        timeout_s: float = 10.0,
+        body_at_most: int = 65_536,
+        tls: ssl.SSLContext | None = None,
+        pins: frozenset[bytes] = frozenset(),
     ) -> None:
         self.timeout_s = timeout_s
         self.body_at_most = body_at_most
-        self._tls = tls
+        self.pins = pins
+        self._tls = None if pins else tls
+
+    @property
+    def pinned(self) -> str:
+        """The pins as text, "" if there are none."""
+        return canonical(self.pins)
 
     def connect(self, url: str) -> Connection:
         """Exchanges with the host of ``url``, over one connection while the server keeps it open.
 
         Raises:
-            ProvisioningError: ``bad_url``: not http(s), or plain http to a host outside this house.
+            ProvisioningError: ``bad_url``: not http(s), plain http to a host outside this house, or plain http from
+                a service that is pinned.
         """
         reach.check(url, secure="https", plain="http")
+        if self.pins and not url.startswith("https:"):
+            raise ProvisioningError(
+                "the pinned service names an unencrypted address", hint="its issuer must be https", code="bad_url"
+            )
         return Connection(self, urlsplit(url))
 
     def tls(self) -> ssl.SSLContext:
-        """The context that verifies servers."""
+        """The context of connections; with pins it verifies nothing: :class:`Connection` does."""
         if self._tls is None:
             self._tls = ssl.create_default_context()
+            if self.pins:
+                self._tls.check_hostname = False
+                self._tls.verify_mode = ssl.CERT_NONE
         return self._tls
+
+    def trusts(self, certificate: bytes | None) -> bool:
+        """Says whether a server with this certificate (DER) may be talked to: always without pins, as TLS decided."""
+        return not self.pins or spki_sha256(certificate or b"") in self.pins
+
+
+def spki_sha256(certificate: bytes) -> bytes:
+    """SHA-256 of the public key of a certificate (DER), b"" if it is none we can read."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    try:
+        key = x509.load_der_x509_certificate(certificate).public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return b""
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
 
 class Connection:
@@ -75,8 +118,8 @@ class Connection:
         """Sends one request and returns the whole answer.
 
         Raises:
-            ProvisioningError: ``unreachable`` (retry helps; ``__cause__`` is a ConnectionError when the connection
-                broke) or ``bad_answer`` (not HTTP, or too long).
+            ProvisioningError: a code of ``reach.NETWORK`` (retry helps; ``__cause__`` is a ConnectionError when the
+                connection broke), ``bad_answer`` (not HTTP, or too long), or ``wrong_key`` (not the pinned one).
         """
         try:
             async with asyncio.timeout(self._client.timeout_s):
@@ -148,13 +191,18 @@ class Connection:
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         secure = self._origin.scheme == "https"
         self._machine = h11.Connection(h11.CLIENT)
-        self._streams = await asyncio.open_connection(
+        streams = await asyncio.open_connection(
             self._host,
             self._origin.port or (443 if secure else 80),
             ssl=self._client.tls() if secure else None,
             happy_eyeballs_delay=0.25,  # a router that announces IPv6 and drops it must not cost a timeout
         )
-        return self._streams
+        secured = streams[1].get_extra_info("ssl_object")
+        if secured is not None and not self._client.trusts(secured.getpeercert(binary_form=True)):
+            streams[1].transport.abort()
+            raise reach.wrong_key(self._origin.netloc)
+        self._streams = streams
+        return streams
 
     def _close(self) -> None:
         if self._streams is not None:

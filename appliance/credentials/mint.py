@@ -63,7 +63,7 @@ class _Problem(msgspec.Struct, frozen=True):
 _REFUSALS = {
     "invalid_token": (
         "this device is not (any more) enrolled",
-        "enrol it afresh: `voice-provisioning tokens create` there, `voice-appliance reset` and `enrol` here",
+        "press, and have the code approved that it says; or give it an enrolment token (`voice-appliance enrol`)",
         False,
     ),
     "invalid_dpop_proof": (
@@ -85,6 +85,7 @@ _REFUSALS = {
     "overloaded": ("the service is overloaded", "try again in a moment", True),
     "upstream_unavailable": ("the speech provider is not available", "the service's log says why", True),
     "unknown_profile": ("the service has no such profile", "its profiles are in server.toml", False),
+    "idempotency_key_reused": ("the service took this request for an older one", "try again", True),
     "unsupported_transport": ("the service does not offer this transport", "use websocket", False),
     "use_dpop_nonce": (
         "the service keeps asking for a newer nonce",
@@ -103,6 +104,11 @@ class Minter:
         self._enrolment = enrolment
         self._signed = SignedClient(identity, client, now=now)
         self._url = f"{enrolment.issuer}/v1/sessions"
+
+    @property
+    def token(self) -> Secret:
+        """The token that it mints with."""
+        return self._enrolment.token
 
     async def mint(self, transport: str = "websocket", profile: str = "default") -> Grant:
         """A fresh grant. A broken connection is tried once more, under the same Idempotency-Key: never two sessions.
@@ -123,14 +129,16 @@ class Minter:
             raise _refusal(response, self._url)
         return _grant(response, self._url)
 
-    async def report(self, session_id: str, *, duration_s: float, reason: str, usage: Mapping[str, object]) -> None:
+    async def report(
+        self, session_id: str, *, duration_s: float, reason: str, usage: Mapping[str, object], model: str = ""
+    ) -> None:
         """Tells the service how a session went. Best effort: nothing depends on it.
 
         Raises:
             ProvisioningError: refused or unreachable.
         """
         url = f"{self._url}/{quote(session_id, safe='')}/report"
-        content = {"duration_s": duration_s, "reason": reason, "usage": dict(usage)}
+        content = {"duration_s": duration_s, "reason": reason, "usage": dict(usage), "model": model}
         response = await self._signed.post_json(url, content, token=self._enrolment.token)
         if response.status not in (200, 204):
             raise _refusal(response, url)

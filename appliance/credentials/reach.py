@@ -15,6 +15,8 @@ from appliance.errors import ProvisioningError
 
 # OpenSSL's X509_V_ERR_* numbers; the ssl module gives them no names.
 _NOT_YET_VALID, _EXPIRED, _WRONG_HOST = 9, 10, 62
+# The codes of a network that fails; none says anything about the service.
+NETWORK = frozenset({"unreachable", "clock_behind", "certificate_refused"})
 
 
 def check(url: str, *, secure: str, plain: str) -> None:
@@ -52,9 +54,21 @@ def _in_house(host: str) -> bool:
 
 
 def unreachable(where: str, error: OSError | TimeoutError, timeout_s: float) -> ProvisioningError:
-    """The error for a network failure: ``code`` "unreachable", ``retry`` True."""
+    """The error for a network failure: ``code`` of :data:`NETWORK`, ``retry`` True."""
     message, hint = _explain(where, error, timeout_s)
-    return ProvisioningError(message, hint=hint, code="unreachable", retry=True)
+    code = "unreachable"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        code = "clock_behind" if error.verify_code == _NOT_YET_VALID else "certificate_refused"
+    return ProvisioningError(message, hint=hint, code=code, retry=True)
+
+
+def wrong_key(where: str) -> ProvisioningError:
+    """The error for a server that shows another key than the pinned one: ``code`` "wrong_key", no retry."""
+    return ProvisioningError(
+        f"{where} shows another key than the one it is pinned to",
+        hint="if its key was changed on purpose, put the new pin into [provisioning] url; else somebody is in between",
+        code="wrong_key",
+    )
 
 
 def bad_answer(where: str, what: str) -> ProvisioningError:

@@ -187,14 +187,24 @@ def _word(value: object) -> str:
             return "-"
         case bool():
             return "yes" if value else "no"
-        case {"mode": mode, "reason": reason}:
-            return f"{mode}: {reason}" if reason else str(mode)
-        case {"delay_ms": delay_ms, "return_loss_db": loss_db, "erle_db": erle_db, "at": at}:
-            return _loop(delay_ms, loss_db, erle_db, at)
         case dict():
-            return ", ".join(f"{key} {count}" for key, count in value.items() if count) or "none"
+            return _table(value)
         case _:
             return str(value)
+
+
+def _table(value: dict[str, object]) -> str:
+    match value:
+        case {"mode": mode, "reason": reason}:
+            return f"{mode}: {reason}" if reason else str(mode)
+        case {"state": state, "code": code, "url": url, "expires_s": left_s}:
+            return f"{state}: approve {code}{f' at {url}' if url else ''} within {left_s} s"
+        case {"state": state}:
+            return str(state)
+        case {"delay_ms": delay_ms, "return_loss_db": loss_db, "erle_db": erle_db, "at": at}:
+            return _loop(delay_ms, loss_db, erle_db, at)
+        case _:
+            return ", ".join(f"{key} {count}" for key, count in value.items() if count) or "none"
 
 
 def _loop(delay_ms: object, loss_db: object, erle_db: object, at: object) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol as Interface
 
 from appliance.errors import Secret
@@ -23,9 +24,18 @@ class Ticket:
     model: str
     secret: Secret
     tls: ssl.SSLContext | None = None  # made beforehand: loading the root certificates takes a while
+    session_id: str = ""  # the provisioning service's name for it
 
 
-Mint = Callable[[], Awaitable[Ticket]]
+class Need(Enum):
+    """Who wants a session."""
+
+    PRESS = "press"  # a person, now: nothing is waited for
+    WAITING = "waiting"  # a person, who has pressed before: after the back-off
+    ITSELF = "itself"  # nobody: whether a refusal still stands
+
+
+Mint = Callable[[Need], Awaitable[Ticket]]
 OnFact = Callable[[Fact], None]
 OnSent = Callable[[float, float], None]  # captured_at, sent_at: of a frame of microphone audio
 
@@ -33,11 +43,15 @@ OnSent = Callable[[float, float], None]  # captured_at, sent_at: of a frame of m
 class Session(Interface):
     """A way to reach the model. All calls on the event loop, none blocks."""
 
-    def open(self) -> None:
-        """Begin to open a session, after the back-off of earlier failures."""
+    @property
+    def trouble(self) -> str:
+        """The code of the latest failure, "" while there is none or it has none."""
 
-    def close(self) -> None:
-        """Close the session quietly: no fact is reported."""
+    def open(self, need: Need) -> None:
+        """Begin to open a session; but for a press, after the back-off of earlier failures."""
+
+    def close(self, reason: str) -> None:
+        """Close the session quietly: no fact is reported. ``reason`` goes into the report to the service."""
 
     def flush(self) -> None:
         """Send what the protocol has to send."""

@@ -19,24 +19,27 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 from websockets.http11 import Response
 
-from appliance.conversation.events import LinkLost, LinkRefused, SessionExpiring
+from appliance.conversation.events import ENROLMENT_PENDING, LinkLost, LinkRefused, SessionExpiring
 from appliance.errors import ApplianceError, ProvisioningError
 from appliance.errors import LinkLost as LinkLostError
 from appliance.errors import LinkRefused as LinkRefusedError
 from appliance.realtime import policy
 from appliance.realtime.facts import Broken, Configured, Refused
 from appliance.realtime.protocol import Protocol
-from appliance.realtime.session import Mint, OnFact, OnSent, Ticket
+from appliance.realtime.session import Mint, Need, OnFact, OnSent, Ticket
 
 log = logging.getLogger(__name__)
 # The library logs every header at DEBUG, and one of ours is the credential.
 library_log = logging.getLogger(f"{__name__}.library")
 library_log.setLevel(logging.INFO)
+OnEnded = Callable[[Ticket, float, str], None]
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 DOUBLINGS = 16  # of the back-off; its last ceiling is reached long before
 LONGEST_WAIT_S = 60.0  # that a server may ask for
+LONGEST_HELD_S = 15.0  # that a person's question is kept for a service which asks us to wait
 RATE_LIMITED_S = 2.0  # where it does not say
 NO_CLOSE = 1006  # the socket ended without a closing handshake
+NOT_YET_VALID = 9  # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID
 LONGEST_TEXT = 300  # of an error in a server's words
 
 
@@ -68,6 +71,7 @@ class WebSocketSession:
         spawn: Spawn,
         timing: Timing,
         rng: random.Random,
+        on_ended: OnEnded = lambda _ticket, _lasted_s, _reason: None,
     ) -> None:
         self._protocol = protocol
         self._mint = mint
@@ -76,6 +80,8 @@ class WebSocketSession:
         self._spawn = spawn  # of a task group: a bug in here must not go unnoticed
         self._timing = timing
         self._rng = rng
+        self._on_ended = on_ended
+        self._close_reason = ""
         self._failures = 0
         self._retry_after_s = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -83,16 +89,18 @@ class WebSocketSession:
         self._closing: set[asyncio.Task[None]] = set()
         self._secret = ""
         self.last_error = ""
+        self.trouble = ""
 
-    def open(self) -> None:
-        """Begin to open a session, after the back-off of earlier failures. Ends in exactly one event."""
-        self.close()
-        self._task = self._spawn(self._live())
+    def open(self, need: Need = Need.WAITING) -> None:
+        """Begin to open a session; but for a press, after the back-off. Ends in exactly one event."""
+        self.close("reopened")
+        self._task = self._spawn(self._live(need))
 
-    def close(self) -> None:
+    def close(self, reason: str = "closed") -> None:
         """Close the session quietly: no event is reported."""
         task, self._task = self._task, None
         if task is not None and not task.done():
+            self._close_reason = reason
             self._protocol.disconnected()
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
@@ -102,7 +110,7 @@ class WebSocketSession:
 
     async def finish(self) -> None:
         """Close and wait until the socket is closed, a moment at most."""
-        self.close()
+        self.close("stopped")
         if self._closing:
             await asyncio.wait(self._closing, timeout=self._timing.close_s)
 
@@ -110,10 +118,11 @@ class WebSocketSession:
         """Send what the protocol has to send."""
         self._wake.set()
 
-    async def _live(self) -> None:
+    async def _live(self, need: Need) -> None:
         try:
-            await self._wait_out()
-            await self._converse(await self._dial())
+            if need is not Need.PRESS:
+                await self._wait_out()
+            await self._converse(*await self._dial(need))
         except LinkRefusedError as error:
             self._end(error)
             self._on_fact(LinkRefused(error.code))
@@ -122,13 +131,14 @@ class WebSocketSession:
             self._end(error)
             self._on_fact(LinkLost(was_up=isinstance(error, _Lost)))
 
-    def _end(self, error: ApplianceError) -> None:
+    def _end(self, error: LinkRefusedError | LinkLostError) -> None:
         self._protocol.disconnected()
         words = " ".join(str(error).split())  # some of them are the server's, who may quote what it was given
         if self._secret:
             words = words.replace(self._secret, "…")
-        self.last_error = words[:LONGEST_TEXT]
-        log.warning("link: %s", self.last_error)
+        known, self.last_error, self.trouble = self.last_error, words[:LONGEST_TEXT], error.code
+        told = self.last_error == known or self.trouble == ENROLMENT_PENDING  # whoever enrols has told
+        log.log(logging.DEBUG if told else logging.WARNING, "link: %s", self.last_error)
 
     async def _wait_out(self) -> None:
         """Wait before another attempt: full jitter below an exponential ceiling, or what the server asked for."""
@@ -139,25 +149,26 @@ class WebSocketSession:
         await asyncio.sleep(max(self._retry_after_s, self._rng.uniform(0, ceiling)))
         self._retry_after_s = 0.0
 
-    async def _dial(self) -> ClientConnection:
+    async def _dial(self, need: Need) -> tuple[ClientConnection, Ticket]:
         """Mint a credential and open the socket; a refused credential is minted again once."""
         for attempt in (1, 2):
-            ticket = await self._ticket()
+            ticket = await self._ticket(need)
             try:
-                return await self._connect(ticket)
+                return await self._connect(ticket), ticket
             except InvalidStatus as error:
                 if error.response.status_code in (401, 403) and attempt == 1:
                     continue
                 raise self._refusal(error.response) from None
         raise AssertionError("unreachable: the second attempt returns or raises")
 
-    async def _ticket(self) -> Ticket:
+    async def _ticket(self, need: Need) -> Ticket:
         try:
-            ticket = await self._mint()
+            ticket = await self._mint(need)
             self._secret = str(ticket.secret)
             return ticket
         except ProvisioningError as error:
-            if error.retry:
+            # Nobody holds a question for minutes: a long wait is a refusal, which is explained and tried again later.
+            if error.retry and (error.retry_after_s or 0.0) <= LONGEST_HELD_S:
                 self._retry_after_s = min(error.retry_after_s or 0.0, LONGEST_WAIT_S)
                 raise LinkLostError(error.message, hint=error.hint, code=error.code) from error
             raise LinkRefusedError(error.message, hint=error.hint, code=error.code) from error
@@ -191,7 +202,8 @@ class WebSocketSession:
             raise LinkLostError(f"the service did not answer within {timing.open_s:g} s") from None
         except ssl.SSLCertVerificationError as error:
             hint = "if it is 'not yet valid', the clock of this device is not set yet"
-            raise LinkLostError(f"certificate refused: {error.verify_message}", hint=hint) from None
+            code = "clock_behind" if error.verify_code == NOT_YET_VALID else "certificate_refused"
+            raise LinkLostError(f"certificate refused: {error.verify_message}", hint=hint, code=code) from None
         except OSError as error:
             raise LinkLostError(
                 f"cannot reach the service: {error.strerror or error}", hint="is the network up?"
@@ -218,10 +230,10 @@ class WebSocketSession:
             self._retry_after_s = min(float(asked), LONGEST_WAIT_S) if asked.isdecimal() else RATE_LIMITED_S
         return LinkLostError(f"the service answered HTTP {status}")
 
-    async def _converse(self, connection: ClientConnection) -> None:
+    async def _converse(self, connection: ClientConnection, ticket: Ticket) -> None:
         """Read and write until the socket ends or is not wanted any more; raises what ended it."""
         me, loop, timing = asyncio.current_task(), asyncio.get_running_loop(), self._timing
-        up = False
+        up, began_s, reason = False, loop.time(), "lost"
         writer = self._spawn(self._write(connection))
         timers = [
             loop.call_later(timing.expiring_s, lambda: self._on_fact(SessionExpiring())),
@@ -231,10 +243,11 @@ class WebSocketSession:
             async for frame in connection:
                 for fact in self._protocol.receive(frame):
                     if isinstance(fact, Configured):
-                        up, self.last_error = True, ""
+                        up, self.last_error, self.trouble = True, "", ""
                         greeted.cancel()
                         timers.append(loop.call_later(timing.backoff_last_s, self._proved))
                     elif isinstance(fact, Refused):
+                        reason = "refused"
                         raise LinkRefusedError(fact.message, hint=policy.hint(fact.code), code=fact.code)
                     elif isinstance(fact, Broken):
                         raise _lost(up, fact.message, fact.code)
@@ -248,6 +261,7 @@ class WebSocketSession:
             for timer in timers:
                 timer.cancel()
             writer.cancel()
+            self._on_ended(ticket, loop.time() - began_s, reason if self._task is me else self._close_reason)
             await connection.close()
         raise self._closed(connection, up)
 

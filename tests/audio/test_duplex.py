@@ -14,6 +14,7 @@ from appliance.audio.facts import (
     ReplyStarted,
     TurnTail,
 )
+from appliance.audio.speech import join
 from appliance.conversation.effects import Sound
 from tests.audio.rig import SLACK_S, Start, only, resting, start
 from tests.audio.stage import loud, speechlike
@@ -200,6 +201,21 @@ def test_a_cue_sounds_as_composed(start: Start) -> None:
     first = int(np.flatnonzero(rig.spoken())[0])
     assert np.array_equal(only(rig.spoken()), only(cue))
     assert first - asked < (0.05 + SLACK_S) * 24_000
+
+
+def test_words_follow_the_tone_whole_and_the_next_tone_ends_them(start: Start) -> None:
+    rig = start()
+    rig.duplex.cue(Sound.CODE)
+    rig.duplex.say(("nine", "", "one"), afresh=False)
+    expected = np.concatenate((render(Sound.CODE, 24_000), join(("nine", "", "one"), 24_000)))
+    rig.until(lambda: bool(np.count_nonzero(rig.spoken()) >= np.count_nonzero(expected)))
+    assert np.array_equal(only(rig.spoken()), only(expected))
+    before = np.count_nonzero(rig.spoken())
+    rig.duplex.say(("quota",), afresh=True)
+    rig.until(lambda: bool(np.count_nonzero(rig.spoken()) > before + 2_400))
+    rig.duplex.cue(Sound.LISTENING)
+    rig.until(lambda: only(rig.spoken())[-2_400:].tolist() == only(render(Sound.LISTENING, 24_000))[-2_400:].tolist())
+    assert np.count_nonzero(rig.spoken()) < before + np.count_nonzero(join(("quota",), 24_000))
 
 
 def test_volume_is_a_factor(start: Start) -> None:

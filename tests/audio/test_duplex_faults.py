@@ -127,6 +127,7 @@ def commands(duplex: Duplex, chance: random.Random) -> list[Callable[[], object]
         duplex.end_reply,
         duplex.flush,
         lambda: duplex.cue(chance.choice(list(Sound))),
+        lambda: duplex.say(("zero", "six"), afresh=chance.random() < 0.5),
         lambda: duplex.set_microphone(chance.random() < 0.7),
         lambda: duplex.set_gate(chance.random() < 0.5, 1),
         lambda: duplex.set_speaker(chance.random() < 0.5),

@@ -9,7 +9,7 @@ import pytest
 
 from appliance.conversation import effects as do
 from appliance.conversation import events as ev
-from appliance.conversation.state import Led, Link, Mode, Phase, Settings, State, Turns, is_full_duplex, mirror
+from appliance.conversation.state import Fault, Led, Link, Mode, Phase, Settings, State, Turns, is_full_duplex, mirror
 from tests.conversation.space import Space, alphabet, explore
 
 ALL_SETTINGS = [
@@ -128,6 +128,33 @@ def test_a_turn_for_a_dead_microphone_ends_in_an_error(space: Space) -> None:
             if after.phase is not Phase.LISTENING and by_person and asked:
                 assert do.Cue(do.Sound.ERROR) in effects, (state, event)
                 assert not any(e in effects for e in map(do.Cue, (do.Sound.SENT, do.Sound.TOO_SHORT))), (state, event)
+
+
+def test_a_code_that_waits_for_its_owner_is_shown_and_said_and_asks_nobody(space: Space) -> None:
+    """By its own light; at every press and every minute; and never by another try, which would be a new code."""
+    waiting = [s for s in space.steps if s.fault is Fault.ENROLMENT]
+    assert waiting
+    for state in space.steps:
+        assert (mirror(state, space.settings).led is Led.ENROLLING) == (state.fault is Fault.ENROLMENT), state
+    for state in waiting:
+        assert state.phase is Phase.FAULT, state
+        assert state.link is Link.REFUSED, state
+        assert mirror(state, space.settings).timer is not None, state
+        for event, after, effects in space.steps[state]:
+            assert not any(isinstance(e, do.Connect) for e in effects), (state, event)
+            if isinstance(event, ev.TalkPressed | ev.PhaseTimeout | ev.TextSaid):
+                assert (after, effects) == (state, [do.Cue(do.Sound.CODE), do.Explain()]), (state, event)
+            if isinstance(event, ev.Enrolled | ev.EnrolmentEnded):
+                assert (after.phase, after.fault, after.link) == (Phase.IDLE, None, Link.DOWN), state
+
+
+def test_words_follow_a_sound(space: Space) -> None:
+    """Whoever hears words from it out of nothing is startled, and misses the first."""
+    for state, steps in space.steps.items():
+        for event, _, effects in steps:
+            for before, effect in zip([None, *effects], effects, strict=False):
+                if isinstance(effect, do.Explain):
+                    assert isinstance(before, do.Cue), (state, event)
 
 
 def test_one_active_response_at_a_time(space: Space) -> None:

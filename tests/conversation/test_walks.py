@@ -7,6 +7,7 @@ from appliance.conversation import events as ev
 from appliance.conversation.state import Led, Phase, Turns
 from tests.conversation.walk import HOLD_RELEASE, TAP_RELEASE, Walk, up
 
+ERROR = [do.Cue(do.Sound.ERROR), do.Explain()]
 TIMER_CALL = ev.ToolCall("call_1", "set_timer", '{"seconds": 60}')
 
 
@@ -105,7 +106,7 @@ def test_question_survives_one_broken_session() -> None:
 def test_offline_is_told_once_and_the_attempts_go_on_until_patience_ends() -> None:
     walk = Walk()
     walk.tell(ev.TalkPressed(), HOLD_RELEASE)
-    assert walk.tell(ev.LinkLost(was_up=False)) == [do.Cue(do.Sound.OFFLINE), do.Connect()]
+    assert walk.tell(ev.LinkLost(was_up=False)) == [do.Cue(do.Sound.OFFLINE), do.Explain(), do.Connect()]
     assert walk.tell(ev.LinkLost(was_up=False)) == [do.Connect()]
     assert walk.shows(Led.OFFLINE)
     assert walk.tell(ev.PhaseTimeout())[-1] == do.Cue(do.Sound.OFFLINE)
@@ -117,11 +118,34 @@ def test_offline_is_told_once_and_the_attempts_go_on_until_patience_ends() -> No
 def test_refused_credential_is_an_error_and_a_press_tries_again() -> None:
     walk = Walk()
     walk.tell(ev.TalkPressed())
-    assert walk.tell(ev.LinkRefused("device_suspended")) == [do.ClearTurn(), do.Cue(do.Sound.ERROR)]
+    assert walk.tell(ev.LinkRefused("device_suspended")) == [do.ClearTurn(), *ERROR]
     assert walk.shows(Led.ERROR)
-    assert walk.tell(ev.TalkPressed()) == [do.Cue(do.Sound.ERROR), do.Connect()]
+    assert walk.tell(ev.TalkPressed()) == [*ERROR, do.Connect()]
     walk.tell(ev.LinkOpened())
     assert walk.is_in(Phase.IDLE)
+
+
+def test_a_code_is_said_until_its_owner_approves_and_the_next_press_talks() -> None:
+    walk = Walk()
+    walk.tell(ev.TalkPressed())
+    code = [do.Cue(do.Sound.CODE), do.Explain()]
+    assert walk.tell(ev.LinkRefused(ev.ENROLMENT_PENDING)) == [do.ClearTurn(), *code]
+    assert walk.shows(Led.ENROLLING)
+    assert walk.tell(ev.TalkReleased(2000, 0)) == []
+    assert walk.tell(ev.TalkPressed()) == code
+    assert walk.tell(ev.PhaseTimeout()) == code
+    assert walk.tell(ev.Enrolled()) == [do.Cue(do.Sound.READY), do.Explain()]
+    assert walk.shows(Led.IDLE)
+    assert do.Connect() in walk.tell(ev.TalkPressed())
+    assert walk.is_in(Phase.LISTENING)
+
+
+def test_a_code_that_nobody_approved_is_over_and_the_next_press_asks_for_another() -> None:
+    walk = Walk()
+    walk.tell(ev.TalkPressed(), ev.LinkRefused(ev.ENROLMENT_PENDING))
+    assert walk.tell(ev.EnrolmentEnded("expired_token")) == [do.Cue(do.Sound.OFFLINE), do.Explain()]
+    assert walk.shows(Led.OFFLINE)
+    assert do.Connect() in walk.tell(ev.TalkPressed())
 
 
 def test_reply_in_flight_is_played_out_when_the_link_breaks_and_owned_up_to() -> None:

@@ -12,12 +12,16 @@ import pytest
 
 from appliance.credentials import enrolment
 from appliance.credentials.enrolment import Enrolment
+from appliance.credentials.grant import Waiting
 from appliance.credentials.http import HttpClient
 from appliance.credentials.identity import Identity
 from appliance.errors import ProvisioningError, Secret, StateError
 from tests.credentials.server import Scripted, http, scripted
 
-OPENED = http(200, {"device_code": "dc", "user_code": "1", "expires_in": 60, "interval": 5})
+OPENED = http(
+    200,
+    {"device_code": "dc", "user_code": "019450730", "verification_uri": "http://v/", "expires_in": 60, "interval": 5},
+)
 GRANTED = http(200, {"access_token": "vdt_secret_token", "token_type": "DPoP", "device_id": "d_x", "new": 1})
 PENDING = http(400, {"error": "authorization_pending"})
 NONCE = http(400, {"error": "use_dpop_nonce"}, DPoP_Nonce="n1")
@@ -28,6 +32,7 @@ class Trial:
         self.server = server
         self.directory = directory
         self.slept: list[float] = []
+        self.told: list[Waiting] = []
 
     def metadata(self, **changes: Any) -> bytes:
         url = self.server.url
@@ -48,7 +53,7 @@ class Trial:
             self.slept.append(delay_s)
 
         return await enrolment.enrol(
-            self.server.url + "/",
+            self.server.url,
             Identity.load_or_create(self.directory),
             directory=self.directory,
             token=None if token is None else Secret(token),
@@ -58,6 +63,7 @@ class Trial:
             client=HttpClient(timeout_s=2),
             now=lambda: 0.0,
             sleep=sleep,
+            told=self.told.append,
         )
 
 
@@ -74,6 +80,7 @@ def test_it_waits_for_the_owner_and_slows_down_when_told(tmp_path: Path) -> None
         slow = http(400, {"error": "slow_down"})
         known = await trial.enrol(trial.metadata(), NONCE, OPENED, PENDING, slow, b"", PENDING, GRANTED)
         assert trial.slept == [5, 10, 15, 15]
+        assert trial.told == [Waiting("019-450-730", "http://v/", 60)]
         assert known == Enrolment(trial.server.url, "d_x", Secret("vdt_secret_token"))
         assert enrolment.load(tmp_path) == known
         path = tmp_path / enrolment.FILE_NAME
@@ -102,14 +109,43 @@ def test_it_gives_up_when_the_code_expires(tmp_path: Path) -> None:
     run(tmp_path, story)
 
 
-def test_without_a_token_it_asks_nobody(tmp_path: Path) -> None:
+def test_without_a_token_the_owner_is_told_a_code(tmp_path: Path) -> None:
     async def story(trial: Trial) -> None:
         for token in (None, ""):
-            with pytest.raises(ProvisioningError, match="tokens create") as refused:
-                await trial.enrol(token=token)
-            assert refused.value.code == "no_enrolment_token"
-            assert not refused.value.retry
-        assert trial.server.connections == 0
+            await trial.enrol(trial.metadata(), OPENED, PENDING, GRANTED, token=token)
+            assert not any(b"enrolment_token" in heard for heard in trial.server.heard)
+        assert [waiting.code for waiting in trial.told] == ["019-450-730"] * 2
+
+    run(tmp_path, story)
+
+
+def test_a_key_that_is_known_beforehand_needs_no_code(tmp_path: Path) -> None:
+    async def story(trial: Trial) -> None:
+        await trial.enrol(trial.metadata(), NONCE, OPENED, GRANTED, token=None)
+        assert (trial.told, trial.slept) == ([], [])
+
+    run(tmp_path, story)
+
+
+def test_a_network_that_fails_meanwhile_is_waited_out(tmp_path: Path) -> None:
+    """The code is told once, as soon as the service has said that it waits for the owner."""
+
+    async def story(trial: Trial) -> None:
+        await trial.enrol(trial.metadata(), OPENED, b"", PENDING, b"", PENDING, GRANTED, token=None)
+        assert trial.slept == [10, 10, 15, 15]
+        assert len(trial.told) == 1
+
+    run(tmp_path, story)
+
+
+def test_a_code_is_digits_whatever_the_service_sends(tmp_path: Path) -> None:
+    async def story(trial: Trial) -> None:
+        opened = http(200, {"device_code": "dc", "user_code": "01 9\n45-0<b>730", "expires_in": 60})
+        await trial.enrol(trial.metadata(), opened, PENDING, GRANTED, token=None)
+        assert trial.told == [Waiting("019-450-730", "", 60)]
+        with pytest.raises(ProvisioningError) as refused:
+            await trial.enrol(trial.metadata(), http(200, {"device_code": "d", "user_code": "1", "expires_in": 0}))
+        assert refused.value.code == "bad_answer"
 
     run(tmp_path, story)
 

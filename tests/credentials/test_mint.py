@@ -113,6 +113,7 @@ def test_refusals(tmp_path: Path) -> None:
             (502, "upstream_unavailable", True, None),
             (404, "unknown_profile", False, None),
             (400, "unsupported_transport", False, None),
+            (422, "idempotency_key_reused", True, None),
         ]
         for status, code, retry, wait in cases:
             server.answers = [

@@ -12,9 +12,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def certificate(directory: Path, name: str, valid_from_days: int, valid_days: int) -> tuple[Path, Path]:
+def certificate(
+    directory: Path, name: str, valid_from_days: int, valid_days: int, subject_name: str = ""
+) -> tuple[Path, Path]:
+    """``subject_name`` tells certificates of the same server apart where one file holds both."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject_name or name)])
     start = dt.datetime.now(dt.UTC) + dt.timedelta(days=valid_from_days)
     names: list[x509.GeneralName] = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.9"))]
     made = (

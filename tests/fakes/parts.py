@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from appliance.audio.loop import Loop
 from appliance.conversation.effects import Sound
 from appliance.realtime.protocol import Protocol
+from appliance.realtime.session import Need
 
 
 class RecordedDuplex:
@@ -56,6 +57,9 @@ class RecordedDuplex:
     def flush(self) -> None:
         self._told.append(("flush",))
 
+    def say(self, words: Sequence[str], *, afresh: bool) -> None:
+        self._told.append(("say", tuple(words), afresh))
+
     def cue(self, sound: Sound) -> None:
         self._told.append(("cue", sound.value))
 
@@ -66,13 +70,18 @@ class RecordedSession:
     def __init__(self, told: list[tuple[Any, ...]], protocol: Protocol) -> None:
         self._told, self._protocol = told, protocol
         self.wanted = False
+        self.trouble = ""
+        self.needs: list[Need] = []
+        self.reasons: list[str] = []
 
-    def open(self) -> None:
+    def open(self, need: Need) -> None:
         self._told.append(("open",))
+        self.needs.append(need)
         self.wanted = True
 
-    def close(self) -> None:
+    def close(self, reason: str) -> None:
         self._told.append(("close",))
+        self.reasons.append(reason)
         if self.wanted:
             self._protocol.disconnected()
         self.wanted = False

@@ -300,3 +300,10 @@ def test_wrong_usage(path: Path, words: list[str], capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit, match="2"):
         parse(path, *words)
     assert "usage" in capsys.readouterr().err
+
+
+def test_an_enrolment_is_told_in_words() -> None:
+    waiting = {"state": "waiting", "code": "019-450-730", "url": "http://a/activate", "expires_s": 540}
+    told = ctl._status({"ok": True, "enrolment": waiting})
+    assert told.split(maxsplit=1)[1] == "waiting: approve 019-450-730 at http://a/activate within 540 s"
+    assert ctl._status({"enrolment": {"state": "enrolled"}}).split() == ["enrolment", "enrolled"]

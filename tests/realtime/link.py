@@ -19,7 +19,7 @@ from appliance.errors import Secret
 from appliance.realtime.configuration import Wishes
 from appliance.realtime.facts import Configured, Fact
 from appliance.realtime.protocol import Protocol
-from appliance.realtime.session import Ticket
+from appliance.realtime.session import Need, Ticket
 from appliance.realtime.websocket import Timing, WebSocketSession
 
 SECRET = "ek_0123456789abcdef"
@@ -48,6 +48,8 @@ class Link:
         self.on_fact: Callable[[Fact], None] = lambda _: None
         self.sent: list[tuple[float, float]] = []
         self.minted = 0
+        self.needs: list[Need] = []
+        self.ended: list[tuple[str, float, str]] = []
         self.mint: Callable[[], Awaitable[Ticket]] = self.own_mint
         self.rng = Ceilings()
         self.protocol = Protocol(Wishes(model, "marin", "Hi."), (f"va_{n}" for n in itertools.count(1)))
@@ -65,6 +67,7 @@ class Link:
             self._group.create_task,
             self._timing,
             self.rng,
+            lambda ticket, lasted_s, reason: self.ended.append((ticket.session_id, lasted_s, reason)),
         )
         return self
 
@@ -74,13 +77,14 @@ class Link:
         await self.session.finish()
         await self._group.__aexit__(kind, error, trace)
 
-    async def _ticket(self) -> Ticket:
+    async def _ticket(self, need: Need) -> Ticket:
+        self.needs.append(need)
         return await self.mint()
 
     async def own_mint(self) -> Ticket:
         """Mint a ticket for the address of this link."""
         self.minted += 1
-        return Ticket(self.url, self.model, Secret(f"{SECRET}{self.minted}"))
+        return Ticket(self.url, self.model, Secret(f"{SECRET}{self.minted}"), session_id=f"s{self.minted}")
 
     def _fact(self, fact: Fact) -> None:
         self.facts.append(fact)

@@ -27,8 +27,19 @@ def home(town: Town, tmp_path: Path, virtual_card: Callable[..., VirtualCard]) -
     """Make a home: ``home(script, settings, **card)``."""
     made: list[Home] = []
 
-    def make(script: Script | None = None, settings: str = "", **card: object) -> Home:
-        made.append(Home(town, tmp_path, virtual_card(**card), script or Script(), settings))
+    def make(
+        script: Script | None = None,
+        settings: str = "",
+        *,
+        url: str = "",
+        with_token: bool = True,
+        environment: dict[str, str] | None = None,
+        **card: object,
+    ) -> Home:
+        where, script = virtual_card(**card), script or Script()
+        made.append(
+            Home(town, tmp_path, where, script, settings, url=url, with_token=with_token, environment=environment)
+        )
         return made[-1]
 
     yield make

@@ -50,17 +50,26 @@ class Background:
 class Provisioning:
     """The real service, with a static upstream."""
 
-    def __init__(self, directory: Path, upstream_url: str) -> None:
+    def __init__(self, directory: Path, upstream_url: str, issuer: str = "") -> None:
         self.directory = directory
         key = directory / "key"
         directory.mkdir(parents=True, exist_ok=True)
         key.write_text("test-key-for-the-local-server\n")
-        self._cli("init", "--upstream", "static", "--url", upstream_url, "--key-file", str(key))
+        self._cli(
+            "init",
+            "--upstream",
+            "static",
+            "--url",
+            upstream_url,
+            "--key-file",
+            str(key),
+            *(("--issuer", issuer) if issuer else ()),
+        )
         self.token = self._cli("tokens", "create", "--uses", "100", "--quiet").strip()
         command = [sys.executable, "-m", "appliance.provisioning.cli", "serve", "--data", str(directory), "--port", "0"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().split()[-1]
+        self.url = self.address = self.process.stdout.readline().split()[-1]
         assert self.url.startswith("http://"), self.url
 
     def _cli(self, *arguments: str) -> str:
@@ -148,16 +157,29 @@ class Town:
 class Home:
     """One appliance in town: its sound card, its daemon, and a hand on the button."""
 
-    def __init__(self, town: Town, directory: Path, card: VirtualCard, script: Script, settings: str = "") -> None:
+    def __init__(
+        self,
+        town: Town,
+        directory: Path,
+        card: VirtualCard,
+        script: Script,
+        settings: str = "",
+        *,
+        url: str = "",
+        with_token: bool = True,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.card, self.background, self.server = card, town.background, town.server
         self.server.begin(script)
         token = directory / "token"
-        token.write_text(town.provisioning.token)
+        if with_token:
+            token.write_text(town.provisioning.token)
+        named = f'enrolment_token_file = "{token}"' if with_token else ""
         config = f"""
 board = "virtual"
 [provisioning]
-url = "{town.provisioning.url}"
-enrolment_token_file = "{token}"
+url = "{url or town.provisioning.url}"
+{named}
 [panel]
 backend = "none"
 [control]
@@ -165,7 +187,7 @@ socket = "{directory / "daemon" / "control.sock"}"
 [state]
 directory = "{directory / "state"}"
 """
-        self.daemon = Daemon(directory / "daemon", config + settings, card.environment)
+        self.daemon = Daemon(directory / "daemon", config + settings, {**card.environment, **(environment or {})})
 
     def hold(self, seconds: float) -> None:
         """Hold the button."""
