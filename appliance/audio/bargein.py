@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from math import log
 
 from appliance.audio.ears import Evidence
 
@@ -43,26 +44,36 @@ Verdict = Suspected | Confirmed | Cleared
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """The thresholds, tuned on the development rooms of ``tests/acoustic``; windows in blocks of 10 ms."""
+    """The thresholds, tuned on the development rooms of ``tests/acoustic``; durations in blocks of 10 ms.
 
-    suspect_voice: float = 0.25  # of what the canceller has thinned out; of untouched sound the detector knows better
+    The weights are those of a logistic regression over the blocks after a duck: with a talker against without.
+    """
+
+    suspect_voice: float = 0.2  # of what the canceller has thinned out; of untouched sound the detector knows better
     bare_voice: float = 0.35
     bare_left_db: float = -4.0
-    suspect_db: float = 0.5  # unexplained
-    suspect_count: int = 1
-    suspect_window: int = 1
-    shout_voice: float = 0.5
-    shout_db: float = 2.0
-    decide_voice: float = 0.3
-    decide_db: float = 0.0  # unexplained
-    decide_left_db: float = -15.0
-    decide_drop_db: float = 8.0  # echo falls by the duck's depth; what falls by more than this was echo
-    decide_count: int = 3
-    decide_window: int = 4
+    suspect_db: float = 0.75  # unexplained
+    leap_db: float = 7.0  # so much unexplained of which the canceller leaves next to nothing is an echo that has moved
+    leap_left_db: float = -20.0
+    sure: float = 4.0  # evidence enough, in nats
+    wary_sure: float = 6.0  # the same for a while after a suspicion that was nothing
+    most: float = 2.0  # evidence in one block: one alone decides nothing
+    least: float = -1.0
+    steady: float = 1.0  # evidence in a block that is by far more than a ducked echo, if a voice at all
+    steady_voice: float = 0.25
+    steady_db: float = 1.5  # unexplained
+    steady_left_db: float = -15.0
+    steady_drop_db: float = -8.0
+    weight_voice: float = 2.0  # per nat of the detector's odds
+    weight_unexplained: float = 0.23  # per dB, as the next three
+    weight_drop: float = 0.09  # echo falls by the duck's depth, a talker does not
+    weight_over_floor: float = 0.03
+    weight_left: float = -0.03
+    weight_always: float = -0.44
     begin: int = 8  # blocks after the loudspeaker began: its first milliseconds may have sounded before they were known
-    settle: int = 4  # blocks after the duck which still hold the full echo
+    settle: int = 3  # blocks after the duck which still hold the full echo
     patience: int = 60  # blocks until a suspicion that was not confirmed is cleared
-    wary: int = 1000  # blocks after clearing in which a decision takes twice as many
+    wary: int = 1000  # blocks after clearing in which a decision takes more
     young: int = 300  # blocks in which the filters hear this room for the first time: they leave more of the echo
     young_db: float = 3.0  # so much more has to be unexplained then
     pause: int = 60  # blocks after clearing in which nothing is suspected: the loudspeaker comes back
@@ -71,8 +82,17 @@ class Tuning:
 
 
 # Its residue is not known: the detector alone tells.
-NOTHING = float("-inf")
-BY_THE_BOARD = Tuning(bare_voice=0.7, suspect_db=NOTHING, decide_db=NOTHING, shout_db=NOTHING)
+BY_THE_BOARD = Tuning(
+    bare_voice=0.7,
+    suspect_db=float("-inf"),
+    leap_db=float("inf"),
+    steady_db=float("-inf"),
+    weight_unexplained=0.0,
+    weight_left=0.0,
+    weight_always=0.0,
+)
+BEFORE = 4  # blocks before the duck, the loudest of which is what the level has fallen from
+LEAST_ODDS = 0.01  # a detector is never surer than this
 
 
 class BargeIn:
@@ -86,10 +106,9 @@ class BargeIn:
     def reset(self) -> None:
         """Forget what was heard: another reply, or none."""
         tuning = self._tuning
-        self._hints: deque[bool] = deque(maxlen=tuning.suspect_window)
-        self._voiced: deque[bool] = deque(maxlen=2 * tuning.decide_window)
-        self._levels: deque[float] = deque(maxlen=tuning.suspect_window)  # before the duck
+        self._levels: deque[float] = deque(maxlen=BEFORE)  # before the duck
         self._suspected: int | None = None  # blocks since the suspicion
+        self._belief = 0.0  # evidence for a talker since then, in nats
         self._paused = tuning.begin
         self._hint_at: float | None = None
         self.sure = False
@@ -98,29 +117,23 @@ class BargeIn:
         """Take the evidence of the block that began at ``at``; returns what was decided with it, if anything."""
         if self.sure:
             return None
-        self._note(at, hint=self._hints_at_talker(evidence))
+        hint = self._hints_at_talker(evidence)
+        if hint and self._hint_at is None:
+            self._hint_at = at
         self._wary -= 1
         self._young -= 1
         if self._suspected is None:
             self._levels.append(evidence.level_dbfs)
-        if self._suspected is None:
-            return self._suspect(at)
+            return self._suspect(at, hint=hint)
         self._suspected += 1
-        ducked = self._suspected > self._tuning.settle
-        self._voiced.append(self._speaks(evidence) if ducked else self._shouts(evidence))
-        if self._convinced():
+        if self._suspected > self._tuning.settle:
+            self._belief = max(0.0, self._belief + self._speaks(evidence))
+        if self._belief >= (self._tuning.sure if self._wary <= 0 else self._tuning.wary_sure):
             self.sure = True
             return Confirmed(self._onset(at))
         if self._suspected >= self._tuning.patience:
             return self._clear(at)
         return None
-
-    def _convinced(self) -> bool:
-        """Enough of the last blocks spoke; after a suspicion that was nothing, twice as many have to."""
-        tuning = self._tuning
-        window = tuning.decide_window if self._wary <= 0 else 2 * tuning.decide_window
-        needed = tuning.decide_count if self._wary <= 0 else 2 * tuning.decide_count
-        return sum(list(self._voiced)[-window:]) >= needed
 
     def _credible(self, evidence: Evidence) -> bool:
         tuning = self._tuning
@@ -132,40 +145,43 @@ class BargeIn:
         tuning = self._tuning
         bare = evidence.left_db > tuning.bare_left_db
         like_a_voice = evidence.voice >= (tuning.bare_voice if bare else tuning.suspect_voice)
-        if evidence.jumped:
+        leapt = evidence.unexplained_db > tuning.leap_db and evidence.left_db < tuning.leap_left_db
+        if evidence.jumped or leapt:
             return False
         needed_db = tuning.suspect_db + (tuning.young_db if self._young > 0 else 0.0)
         return like_a_voice and evidence.unexplained_db >= needed_db and self._credible(evidence)
 
-    def _shouts(self, evidence: Evidence) -> bool:
-        """Over an echo that is still full: a talker so clear that the duck need not be waited for."""
+    def _speaks(self, evidence: Evidence) -> float:
+        """Weigh a block over the ducked echo: the evidence for a talker, in nats (Wald's sequential test, 1945)."""
         tuning = self._tuning
-        clear = evidence.voice >= tuning.shout_voice and evidence.unexplained_db >= tuning.shout_db
-        return clear and self._speaks(evidence)
+        drop_db = evidence.level_dbfs - max(self._levels)
+        odds = max(LEAST_ODDS, evidence.voice) / max(LEAST_ODDS, 1 - evidence.voice)
+        nats = (
+            tuning.weight_always
+            + tuning.weight_voice * log(odds)
+            + tuning.weight_unexplained * evidence.unexplained_db
+            + tuning.weight_drop * drop_db
+            + tuning.weight_over_floor * (evidence.level_dbfs - evidence.floor_dbfs)
+            + tuning.weight_left * evidence.left_db
+        )
+        if (
+            evidence.voice >= tuning.steady_voice
+            and evidence.unexplained_db >= tuning.steady_db
+            and evidence.left_db >= tuning.steady_left_db
+            and drop_db > tuning.steady_drop_db
+        ):
+            nats = max(nats, tuning.steady)
+        most = tuning.most if self._credible(evidence) and not evidence.misled else 0.0
+        return max(tuning.least, min(most, nats))
 
-    def _speaks(self, evidence: Evidence) -> bool:
-        """Over the ducked echo: what is left is most of what there is, and it is a voice."""
-        tuning = self._tuning
-        left = evidence.left_db >= tuning.decide_left_db
-        stayed = evidence.level_dbfs > max(self._levels) - tuning.decide_drop_db
-        unexplained = evidence.unexplained_db >= tuning.decide_db and not evidence.misled
-        return left and stayed and unexplained and evidence.voice >= tuning.decide_voice and self._credible(evidence)
-
-    def _note(self, at: float, *, hint: bool) -> None:
-        self._hints.append(hint)
-        if hint and self._hint_at is None:
-            self._hint_at = at
-
-    def _suspect(self, at: float) -> Suspected | None:
+    def _suspect(self, at: float, *, hint: bool) -> Suspected | None:
         if self._paused:
             self._paused -= 1
             return None
-        if sum(self._hints) < self._tuning.suspect_count:
-            if not any(self._hints):
-                self._hint_at = None
+        if not hint:
+            self._hint_at = None
             return None
-        self._suspected = 0
-        self._voiced.clear()
+        self._suspected, self._belief = 0, 0.0
         return Suspected(self._onset(at))
 
     def _onset(self, at: float) -> float:
@@ -173,6 +189,5 @@ class BargeIn:
 
     def _clear(self, at: float) -> Cleared:
         self._suspected, self._hint_at, self._paused = None, None, self._tuning.pause
-        self._hints.clear()
         self._wary = self._tuning.wary
         return Cleared(at)

@@ -267,9 +267,7 @@ def test_over_the_loudspeaker_the_turn_begins_a_second_before_what_gave_the_talk
 
 def test_one_who_talks_when_a_reply_begins_ends_without_forgetting_a_suspicion() -> None:
     """His end must not make the watch forget that it ducked: nobody would let the loudspeaker return."""
-    eager = Tuning(
-        suspect_voice=0.0, suspect_db=-4.0, least_left_db=-200.0, above_floor_db=-90.0, decide_voice=2.0, young=0
-    )
+    eager = Tuning(suspect_voice=0.0, suspect_db=-4.0, least_left_db=-200.0, above_floor_db=-90.0, most=0.0, young=0)
     scene = Scene(tuning=eager, end_ms=300)
     scene.play(None, recording("cards/001.wav")[:16_000].astype(float), rings=False)
     assert scene.voices == [VoiceBegan]
