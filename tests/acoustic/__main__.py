@@ -46,6 +46,7 @@ class Outcome:
     ours: Played
     plain: Played | None
     turns: list[tuple[Utterance, bytes]]
+    undisturbed: list[tuple[Utterance, bytes]]
 
 
 def play(job: Job) -> Outcome:
@@ -57,11 +58,11 @@ def play(job: Job) -> Outcome:
     stage = Stage(scene, detector=job.detector, microphones=chosen, stricter_db=job.stricter_db, clock_ppm=ppm)
     ours = stage.run()
     plain = baseline.play(scene) if job.mics == 1 and job.plain else None
-    turns = words.turns_of(ours)
+    turns, undisturbed = words.turns_of(ours), words.undisturbed(scene)
     for played in filter(None, (ours, plain)):
         played.scene = _light(scene)
         played.turns = {turn: [(sent[0][0], b"")] for turn, sent in played.turns.items() if sent}
-    return Outcome(ours, plain, turns)
+    return Outcome(ours, plain, turns, undisturbed)
 
 
 def _light(scene: scenes.Scene) -> scenes.Scene:
@@ -173,7 +174,7 @@ def main() -> None:
         curve(arguments)
         return
     begun, load_before = time.monotonic(), os.getloadavg()[0]
-    ours, plain, turns = Score(), Score(), []
+    ours, plain, turns, undisturbed = Score(), Score(), [], []
     lost_control: list[str] = []
     scenes_played = 0
     with ProcessPoolExecutor(os.cpu_count()) as pool:
@@ -182,12 +183,14 @@ def main() -> None:
             ours.add(outcome.ours)
             lost_control += outcome.ours.lost_control
             turns += outcome.turns
+            undisturbed += outcome.undisturbed
             if outcome.plain is not None:
                 plain.add(outcome.plain)
     report("", ours)
     if not arguments.no_words:
-        missing, total = words.lost(turns)
-        say(f"words_lost_pct: {100 * missing / max(1, total):.1f} %  ({missing} of {total} in {len(turns)} turns)")
+        for name, heard in (("words_lost_pct", turns), ("words_lost_without_reply_pct", undisturbed)):
+            missing, total = words.lost(heard)
+            say(f"{name}: {100 * missing / max(1, total):.1f} %  ({missing} of {total} in {len(heard)} turns)")
     say(f"half_duplex_fallbacks: {len(lost_control)} in {scenes_played} scenes {sorted(set(lost_control)) or ''}")
     if plain.trials:
         report("baseline_", plain)

@@ -11,12 +11,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from appliance.audio.resample import Resampler
 from appliance.local import speech
 from appliance.local.audio import Sound as Heard
+from tests.acoustic.scenes import Scene
 from tests.acoustic.score import AFTER_S, EARLY_S
 from tests.acoustic.stage import Played
 from tests.acoustic.voices import RATE, Utterance
 
+AROUND_S = 0.7
 ENGLISH = ("Allison", "Austen", "forward", "something", "cards", "numbers")
 
 
@@ -31,6 +34,17 @@ def turns_of(played: Played) -> list[tuple[Utterance, bytes]]:
         ]
         if cuts and said.utterance.talker in ENGLISH:
             found.append((said.utterance, b"".join(pcm for _, pcm in played.turns.get(cuts[0], []))))
+    return found
+
+
+def undisturbed(scene: Scene) -> list[tuple[Utterance, bytes]]:
+    """The English utterances as the first microphone hears them beside a silent device: what the room alone costs."""
+    found: list[tuple[Utterance, bytes]] = []
+    for said in scene.said:
+        if said.utterance.talker in ENGLISH:
+            heard = scene.near[0, int((said.start_s - AROUND_S) * RATE) : int((said.stop_s + AROUND_S) * RATE)]
+            sound = (np.clip(heard, -1, 1) * 32767).astype(np.int16)
+            found.append((said.utterance, Resampler(RATE, 24_000).process(sound).tobytes()))
     return found
 
 
