@@ -22,6 +22,7 @@ LIFE_S = 600
 INTERVAL_S = 5
 _SLOW_DOWN_S = 5
 _PENDING_AT_MOST = 1_000  # anybody may ask; this bounds what strangers can store
+_SILENT_MS = 60_000  # a device that waits polls every few seconds, more rarely after each failure
 
 
 # As with proofs seen (`devices`): a few at a time, none that another request is busy with.
@@ -87,7 +88,12 @@ async def open_one(
 async def _check_room(connection: AsyncConnection, now_ms: int) -> None:
     pending = (AUTHORIZATIONS.c.status == "pending") & (AUTHORIZATIONS.c.expires_ms >= now_ms)
     waiting = select(func.count()).select_from(AUTHORIZATIONS).where(pending)
-    if (await connection.execute(waiting)).scalar_one() >= _PENDING_AT_MOST:
+    if (await connection.execute(waiting)).scalar_one() < _PENDING_AT_MOST:
+        return
+    # Who fills the room has to keep polling for each place: else strangers could lock the owner's devices out.
+    silent = pending & (func.coalesce(AUTHORIZATIONS.c.polled_ms, AUTHORIZATIONS.c.created_ms) < now_ms - _SILENT_MS)
+    gone = await connection.execute(delete(AUTHORIZATIONS).where(silent))
+    if not gone.rowcount:
         raise RefusalError(503, "temporarily_unavailable", "too many devices are waiting", retry_after_s=60)
 
 
@@ -96,8 +102,8 @@ async def _enrol_by_token(
 ) -> None:
     token = await tokens.find(connection, enrolment_token, now_ms)
     known = await devices.find(connection, thumbprint)
-    if known is not None and known.status in ("revoked", "suspended"):
-        raise RefusalError(400, "access_denied", f"the owner has {known.status} this device")
+    if known is not None and (why := _only_by_code(known, thumbprint)):
+        raise RefusalError(400, "access_denied", why)
     # A device that lost power before it stored its token comes back with a spent token: that is not a second use.
     if known is None or known.enrolment_token_id != token.id:
         await tokens.spend(connection, token)
@@ -107,10 +113,19 @@ async def _enrol_by_token(
     await audit.note(connection, device_id, "enrolled", device_id, f"with token {token.id}", now_ms=now_ms)
 
 
+def _only_by_code(known: devices.Device, thumbprint: str) -> str:
+    """Why nothing but the owner's own word brings this device back; empty if something else does."""
+    if known.status in ("revoked", "suspended"):
+        return f"the owner has {known.status} this device"
+    if known.thumbprint != thumbprint:
+        return "this device has changed its key; the old one may be in other hands"
+    return ""
+
+
 async def _enrol_by_key(connection: AsyncConnection, thumbprint: str, description: Description, now_ms: int) -> bool:
     """Enrols a key that was imported before; not one that the owner has sent away since: that one needs a code."""
     known = await devices.find(connection, thumbprint)
-    if known is not None and known.status in ("revoked", "suspended"):
+    if known is not None and _only_by_code(known, thumbprint):
         return False
     entry = await preregistrations.use(connection, thumbprint, now_ms=now_ms)
     if entry is None:

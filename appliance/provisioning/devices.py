@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import Secret
-from appliance.provisioning import audit, database, secrets
+from appliance.provisioning import audit, database, preregistrations, secrets
 from appliance.provisioning.limits import Allowance
 from appliance.provisioning.nonces import WINDOW_S
 from appliance.provisioning.problems import RefusalError
@@ -60,6 +60,7 @@ class Device(msgspec.Struct, frozen=True):
     id: str
     profile: str
     status: str
+    thumbprint: str
     enrolment_token_id: str | None = None
 
 
@@ -84,7 +85,7 @@ def of_key(thumbprint: str) -> ColumnElement[bool]:
 
 async def find(connection: AsyncConnection, thumbprint: str) -> Device | None:
     """The device of a key, locked until the transaction ends."""
-    columns = (DEVICES.c.id, DEVICES.c.profile, DEVICES.c.status, DEVICES.c.enrolment_token_id)
+    columns = (DEVICES.c[name] for name in Device.__struct_fields__)
     exact_first = (DEVICES.c.thumbprint == thumbprint).desc()
     query = select(*columns).where(of_key(thumbprint)).order_by(exact_first).limit(1).with_for_update()
     row = (await connection.execute(query)).one_or_none()
@@ -181,16 +182,22 @@ async def authenticate(connection: AsyncConnection, token: str, proof: Proof, no
     if row.status != "active":
         raise RefusalError(403, "device_suspended", "the owner has suspended this device")
     if row.thumbprint != proof.thumbprint:
-        await _change_key(connection, row.id, token, proof, now_ms)
-    if row.last_seen_ms is None or now_ms - row.last_seen_ms >= _SEEN_EVERY_MS:
+        await _change_key(connection, row.id, row.thumbprint, token, proof, now_ms)
+    if row.last_seen_ms is None or abs(now_ms - row.last_seen_ms) >= _SEEN_EVERY_MS:
         await connection.execute(update(DEVICES).where(DEVICES.c.id == row.id).values(last_seen_ms=now_ms))
     allowance = Allowance(row.tokens, row.filled_ms, row.day, row.sessions, row.seconds)
     return Caller(id=row.id, profile=row.profile, allowance=allowance)
 
 
-async def _change_key(connection: AsyncConnection, device_id: str, token: str, proof: Proof, now_ms: int) -> None:
+async def _change_key(
+    connection: AsyncConnection, device_id: str, old_thumbprint: str, token: str, proof: Proof, now_ms: int
+) -> None:
+    theirs = await find(connection, proof.thumbprint)
+    if theirs is not None and theirs.id != device_id:
+        raise RefusalError(401, "invalid_token", "the key has become another device's meanwhile")
     values = {"thumbprint": proof.thumbprint, "changed_ms": now_ms}
     await connection.execute(update(DEVICES).where(DEVICES.c.id == device_id).values(values))
+    await preregistrations.hand_over(connection, old_thumbprint, proof.thumbprint)
     await end_tokens(connection, device_id, now_ms, keep=token)
     await audit.note(connection, device_id, "key changed", device_id, "the new key was used", now_ms=now_ms)
 

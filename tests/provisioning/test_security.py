@@ -195,6 +195,31 @@ def test_strangers_cannot_fill_the_database(tmp_path: Path, monkeypatch: pytest.
         asyncio.run(story(upstream))
 
 
+def test_strangers_who_do_not_wait_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(upstream: FakeUpstream) -> None:
+        data = await asyncio.to_thread(make_data, tmp_path, upstream.url)
+        clock = [time.time()]
+        async with service(data, lambda: clock[0]) as running:
+            ask, answers = "client_id=voice-appliance", []
+            waiter = Device(tmp_path / "waiter", running.url)
+            opened = json.loads((await waiter.form("/oauth/device_authorization", ask)).body)
+            poll = f"{ask}&grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code={opened['device_code']}"
+            for number in range(3):
+                stranger = Device(tmp_path / f"d{number}", running.url)
+                answers.append((await stranger.form("/oauth/device_authorization", ask)).status)
+            assert answers == [200, 200, 503]
+            clock[0] += 61
+            assert code_of(await waiter.form("/oauth/token", poll)) == "authorization_pending"
+            late = Device(tmp_path / "late", running.url)
+            assert (await late.form("/oauth/device_authorization", ask)).status == 200
+            assert code_of(await waiter.form("/oauth/token", poll)) in ("authorization_pending", "slow_down")
+            assert running.query("select count(*) from authorizations") == [(2,)]
+
+    monkeypatch.setattr("appliance.provisioning.authorizations._PENDING_AT_MOST", 3)
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
 @pytest.mark.parametrize("name", ["'); DROP TABLE devices; --", "<script>alert(1)</script>", "a\x00b\x1b[2J", "é" * 64])
 def test_a_hostile_name_is_only_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     async def story(upstream: FakeUpstream) -> None:
