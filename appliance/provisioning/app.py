@@ -5,6 +5,7 @@ Responsible for: putting the parts together. Not for: listening (``serve``).
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import random as _random
@@ -21,7 +22,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance.errors import ConfigError
-from appliance.provisioning import database, device_routes, health, oauth, problems, sessions, upstream
+from appliance.provisioning import database, device_routes, health, oauth, problems, retention, sessions, upstream
 from appliance.provisioning.admission import Admission
 from appliance.provisioning.catalogue import Catalogue
 from appliance.provisioning.pages import guard, routes
@@ -47,6 +48,8 @@ def create(
             observe = stack.enter_context(_counting(settings, admission))
             engine = database.connect(settings.store)
             stack.push_async_callback(engine.dispose)
+            sweeping = asyncio.create_task(retention.sweep_for_ever(engine, settings.retention_days, now, random))
+            stack.push_async_callback(_ended, sweeping)
             client = await stack.enter_async_context(upstream.http_client())
             app.state.service = Service(
                 settings=settings,
@@ -80,6 +83,12 @@ def create(
         app.add_exception_handler(away, _on_database)
     app.add_middleware(Envelope, admission=admission)
     return app
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 @contextlib.contextmanager

@@ -25,25 +25,31 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parser().parse_args(arguments)
     os.umask(0o077)  # whatever is made here is nobody else's business
     try:
-        data = _data_directory(parsed.data)
-        if parsed.command == "init":
-            return _init(parsed, data)
-        if parsed.command == "serve":
-            return _serve(parsed, data)
-        if parsed.command == "doctor":
-            return asyncio.run(_doctor(data, parsed.certificate))
-        from appliance.provisioning import commands
-
-        said = asyncio.run(commands.run(parsed, data))
-        print(said)
-        if parsed.command == "sign-in":
-            _show_code(said)
-        return 0
+        return _run(parsed, _data_directory(parsed.data))
     except ApplianceError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing is wrong
+        return 1
+
+
+def _run(parsed: argparse.Namespace, data: Path) -> int:
+    if parsed.command == "init":
+        return _init(parsed, data)
+    if parsed.command == "serve":
+        return _serve(parsed, data)
+    if parsed.command == "doctor":
+        return asyncio.run(_doctor(data, parsed.certificate))
+    from appliance.provisioning import commands
+
+    said = asyncio.run(commands.run(parsed, data))
+    print(said)
+    if parsed.command == "sign-in":
+        _show_code(said)
+    return 0
 
 
 def _data_directory(given: str | None) -> Path:
@@ -130,6 +136,7 @@ def _serve(parsed: argparse.Namespace, data: Path) -> int:
     tls = serve.Tls(Path(parsed.certificate), Path(parsed.key)) if parsed.certificate else None
     if tls:
         certificates.check_pair(tls.certificate, tls.key)
+    database.check_there(configured.store)
     asyncio.run(database.upgrade(configured.store, patience_s=_PATIENCE_S))
     listener = serve.listen(parsed.host, parsed.port)
     where = serve.url_of(listener, tls)
