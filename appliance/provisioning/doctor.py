@@ -118,7 +118,10 @@ async def _profile(configured: Settings, name: str, profile: Profile, client: ht
     try:
         await source.mint(secrets.safety_identifier(configured.pepper, "doctor"))
     except upstream.UpstreamError as error:
-        return Finding(f"profile {name}: {error.detail}", "correct key, base_url, session or the provider account")
+        remedy = "correct key, base_url, session or the provider account"
+        if error.detail.startswith(upstream.NO_ANSWER):
+            remedy = "is this machine on the network, and base_url right?"
+        return Finding(f"profile {name}: {error.detail}", remedy)
     took_ms = (time.perf_counter() - started_s) * 1000
     if isinstance(profile.source, OpenAISource):
         return Finding(f"profile {name}: minted a secret for {source.model} in {took_ms:.0f} ms and threw it away")

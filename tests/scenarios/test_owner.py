@@ -1,4 +1,4 @@
-"""The owner at the web page, the device in the room: the real service between the real daemon and a person's browser."""
+"""The owner at the web page, the device in the room: the real daemon, the real service, and a browser between them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from tests.command import call
 from tests.fakes.realtime_server import Script
 from tests.scenarios.conftest import MakeHome
 from tests.scenarios.home import Home, Town
-from tests.scenarios.test_enrolment import press, reported, said, status, talks, waiting_code
-from tests.scenarios.test_enrolment import REPLY
+from tests.scenarios.test_enrolment import REPLY, press, reported, said, status, talks, waiting_code
 
 WARM = "[realtime]\nkeep_warm_s = 1\n"
 
