@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Table, inspect, text
+from sqlalchemy import Column, Connection, Delete, Table, bindparam, delete, inspect, select, text
 from sqlalchemy.dialects import postgresql as postgresql_dialect
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -63,6 +63,15 @@ async def add(connection: AsyncConnection, table: Table, row: dict[str, Any]) ->
 def _addition(dialect: str, table: Table) -> Insert:
     # Without the option SQLAlchemy leaves the count of an INSERT unknown, but on SQLite.
     return _insert(dialect, table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+
+
+def forgetting(key: Column[Any], moment: Column[Any], at_most: int) -> Delete:
+    """A DELETE of a few rows whose moment is before the parameter ``before_ms``.
+
+    Those that another request is busy with are left to it: no two wait for each other.
+    """
+    past = select(key).where(moment < bindparam("before_ms")).limit(at_most).with_for_update(skip_locked=True)
+    return delete(key.table).where(key.in_(past))
 
 
 async def version(connection: AsyncConnection) -> str | None:

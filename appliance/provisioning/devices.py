@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 
 import msgspec
-from sqlalchemy import ColumnElement, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import Secret
@@ -92,14 +92,7 @@ async def find(connection: AsyncConnection, thumbprint: str) -> Device | None:
     return None if row is None else Device(**row._asdict())
 
 
-# A few at a time, and those that another request is about to delete left to it: no two wait for each other.
-_expired = (
-    select(SEEN_PROOFS.c.jti_sha256)
-    .where(SEEN_PROOFS.c.expires_ms < bindparam("now_ms"))
-    .limit(100)
-    .with_for_update(skip_locked=True)
-)
-_FORGET_SOME = delete(SEEN_PROOFS).where(SEEN_PROOFS.c.jti_sha256.in_(_expired))
+_FORGET_SOME = database.forgetting(SEEN_PROOFS.c.jti_sha256, SEEN_PROOFS.c.expires_ms, 100)
 
 
 async def remember(connection: AsyncConnection, proof: Proof, now_ms: int) -> None:
@@ -108,7 +101,7 @@ async def remember(connection: AsyncConnection, proof: Proof, now_ms: int) -> No
     Raises:
         RefusalError: it was used before.
     """
-    await connection.execute(_FORGET_SOME, {"now_ms": now_ms})
+    await connection.execute(_FORGET_SOME, {"before_ms": now_ms})
     row = {"jti_sha256": proof.jti_sha256, "expires_ms": now_ms + 2 * WINDOW_S * 1000}
     if not await database.add(connection, SEEN_PROOFS, row):
         raise replayed()
