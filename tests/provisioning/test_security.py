@@ -72,7 +72,9 @@ def test_a_replayed_enrolment_and_poll(tmp_path: Path, capsys: pytest.CaptureFix
 def test_no_stale_or_foreign_nonce(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async def attack(running: Running, device: Device, known: Enrolment) -> None:
         own = nonces.issue(b"x" * 32, running.url, time.time())
-        for nonce in (own, None, "", "é", "AAAA", device.nonce and device.nonce[:-1] + "A"):
+        good = device.nonce or ""
+        changed = good[:-1] + ("B" if good.endswith("A") else "A")
+        for nonce in (own, None, "", "é", "AAAA", changed):
             refused = await device.ask_session(known.token, nonce=nonce)
             assert (refused.status, code_of(refused)) == (401, "use_dpop_nonce")
             assert 'error="use_dpop_nonce"' in refused.headers["www-authenticate"]
