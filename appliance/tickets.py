@@ -172,13 +172,22 @@ class Tickets:
         except ProvisioningError as error:
             if error.code != "invalid_token":
                 raise
-            log.warning("%s", error)
-            self._minter, self._dead = None, minter.token
+            self._minter = None
+            if self._key_was_changed():
+                log.info("this device's key was changed meanwhile")
+            else:
+                log.warning("%s", error)
+                self._dead = minter.token
             minter = await self._begin(need)
             grant = await minter.mint("websocket", profile)
         tls = await self._tls(grant.url)
         model = grant.model or self._config.realtime.model
         return Ticket(grant.url, model, grant.value, tls, grant.session_id)
+
+    def _key_was_changed(self) -> bool:
+        """Take the key from its file again: `voice-appliance rotate-key` may have put another one there."""
+        before, self._identity = self.load_identity().thumbprint, None
+        return self.load_identity().thumbprint != before
 
     async def _tls(self, url: str) -> ssl.SSLContext | None:
         """Make the TLS context once, in a thread: loading the root certificates would hold up audio on the loop."""

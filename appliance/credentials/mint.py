@@ -126,7 +126,7 @@ class Minter:
                 raise
             response = await self._signed.post_json(self._url, content, token=self._enrolment.token, headers=key)
         if response.status != 201:
-            raise _refusal(response, self._url)
+            raise refusal(response, self._url)
         return _grant(response, self._url)
 
     async def report(
@@ -141,7 +141,7 @@ class Minter:
         content = {"duration_s": duration_s, "reason": reason, "usage": dict(usage), "model": model}
         response = await self._signed.post_json(url, content, token=self._enrolment.token)
         if response.status not in (200, 204):
-            raise _refusal(response, url)
+            raise refusal(response, url)
 
 
 def _grant(response: Response, url: str) -> Grant:
@@ -166,7 +166,8 @@ def _grant(response: Response, url: str) -> Grant:
     )
 
 
-def _refusal(response: Response, url: str) -> ProvisioningError:
+def refusal(response: Response, url: str) -> ProvisioningError:
+    """The error for a refusal (RFC 9457), in words."""
     problem = read(response, _Problem, url)
     if problem.code not in _REFUSALS:
         return reach.bad_answer(urlsplit(url).netloc, f"status {response.status} with a code we do not know")

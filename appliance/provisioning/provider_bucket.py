@@ -34,7 +34,9 @@ class ProviderBucket:
 
     def wait_ms(self, now_ms: int) -> int:
         """How long nothing is to be had, as far as is known without asking; 0 when it is worth asking."""
-        return max(0, self._empty_until_ms - now_ms) if self._per_s else 0
+        wait_ms = self._empty_until_ms - now_ms
+        # Longer than one takes to come: the clock was set back, and must not stop the fleet until it is late again.
+        return wait_ms if self._per_s and 0 < wait_ms <= math.ceil(1_000 / self._per_s) else 0
 
     async def take(self, now_ms: int) -> int:
         """Takes leave for one mint: returns 0, or the milliseconds until it is worth asking again."""
