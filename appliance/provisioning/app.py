@@ -5,6 +5,7 @@ Responsible for: putting the parts together. Not for: listening (``serve``).
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import random as _random
@@ -21,7 +22,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance.errors import ConfigError
-from appliance.provisioning import database, device_routes, health, oauth, problems, sessions, upstream
+from appliance.provisioning import abandoned, database, device_routes, health, oauth, problems, sessions, upstream
 from appliance.provisioning.admission import Admission
 from appliance.provisioning.catalogue import Catalogue
 from appliance.provisioning.pages import guard, routes
@@ -48,7 +49,7 @@ def create(
             engine = database.connect(settings.store)
             stack.push_async_callback(engine.dispose)
             client = await stack.enter_async_context(upstream.http_client())
-            app.state.service = Service(
+            app.state.service = service = Service(
                 settings=settings,
                 engine=engine,
                 quick=database.quick(engine),
@@ -58,6 +59,8 @@ def create(
                 random=random,
                 observe=observe,
             )
+            settling = asyncio.create_task(abandoned.keep_settling(engine, service.now_ms, random))
+            stack.callback(settling.cancel)
             yield
 
     app = FastAPI(
