@@ -1,8 +1,8 @@
-"""Many devices in one process: they enrol by token, then mint with the product's own client. Orders on stdin, JSON on stdout.
+"""Many devices in one process: they enrol by token, then mint with the product's own client.
 
-Responsible for: being the fleet, and counting what it asked and got. A wish is one person's: it is given up after 20 s, as
-the conversation does, and a failed attempt is followed by another after the back-off that the session would make.
-Run as ``python -m tests.fleet.clients DIRECTORY``; orders are lines of JSON: :class:`Enrol`, :class:`Wishes`.
+Responsible for: being the fleet, and counting what it asked and got. A wish is one person's: it is given up after
+20 s, as the conversation does, and a failed attempt is followed by another after the session's back-off. Run as ``python -m tests.fleet.clients DIRECTORY``; orders come on stdin as lines of JSON (:class:`Enrol`,
+:class:`Wishes`), and are answered so.
 """
 
 from __future__ import annotations
@@ -172,8 +172,11 @@ async def _obey(directory: Path) -> None:
     fleet, decode = Fleet(directory), msgspec.json.Decoder(Enrol | Wishes).decode
     while line := await asyncio.to_thread(sys.stdin.readline):
         order = decode(line)
-        answer = await fleet.enrol(order) if isinstance(order, Enrol) else await fleet.wish(order)
-        say(msgspec.json.encode(answer).decode())
+        if isinstance(order, Enrol):
+            await fleet.enrol(order)
+            say("{}")
+        else:
+            say(msgspec.json.encode(await fleet.wish(order)).decode())
 
 
 if __name__ == "__main__":

@@ -9,8 +9,11 @@ press) and for counting. When anything is tried is decided by the product alone:
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import logging
 import random
+import tempfile
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,6 +42,7 @@ from tests.virtual_time import run
 
 URL = "http://127.0.0.1:9"
 REPLICAS = 2
+SHARE = 10  # the slower comparisons are made with a tenth of devices and capacity
 PROVIDER_S = 0.2
 RULES = Settings()
 PATIENCE = Timing()
@@ -301,3 +305,13 @@ async def _naive(incident: Incident) -> Outcome:
 def play_naive(incident: Incident) -> Outcome:
     """The same capacity, asked by clients without a policy."""
     return run(_naive(incident), start_s=0.0)
+
+
+def compare(incident: Incident) -> tuple[Outcome, Outcome, Outcome]:
+    """Ours, ours after half an hour of outage, and the naive one, these two on a smaller scale."""
+    logging.disable(logging.CRITICAL)
+    gc.disable()  # a hundred thousand devices are alive: each full collection looks at all of them for nothing
+    small = Incident(devices=incident.devices // SHARE, capacity_per_s=max(1, incident.capacity_per_s // SHARE))
+    long = Incident(devices=small.devices, capacity_per_s=small.capacity_per_s, outage_s=1800.0, seconds=7200.0)
+    with tempfile.TemporaryDirectory(prefix="voice-herd-") as directory:
+        return play(incident, Path(directory)), play(long, Path(directory)), play_naive(small)

@@ -1,4 +1,4 @@
-"""The fake provider in a process of its own: prints its address, answers each mint after 200 ms, ends with its stdin."""
+"""The fake provider in a process of its own: prints its address, answers after 200 ms, ends with its stdin."""
 
 from __future__ import annotations
 
