@@ -70,8 +70,8 @@ QUICK = Programme(
 def tell_herd(incident: Incident, ours: Outcome, long: Outcome, naive: Outcome) -> None:
     """Print the simulation."""
     say(
-        f"herd: {incident.devices} devices refused in one moment, a service of {incident.capacity_per_s}/s grants again "
-        f"at once, {incident.pressing:.0%} pressed by hand within 10 min; virtual time, the product's own rules and pacing"
+        f"herd: {incident.devices} refused in one moment, a service of {incident.capacity_per_s}/s grants again "
+        f"at once, {incident.pressing:.0%} press within 10 min; virtual time, the product's own rules and pacing"
     )
     for prefix, found in (("", ours), ("naive_", naive), ("long_outage_", long)):
         scale = incident.devices / found.devices

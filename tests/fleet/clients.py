@@ -1,8 +1,9 @@
 """Many devices in one process: they enrol by token, then mint with the product's own client.
 
 Responsible for: being the fleet, and counting what it asked and got. A wish is one person's: it is given up after
-20 s, as the conversation does, and a failed attempt is followed by another after the session's back-off. Run as ``python -m tests.fleet.clients DIRECTORY``; orders come on stdin as lines of JSON (:class:`Enrol`,
-:class:`Wishes`), and are answered so.
+20 s, as the conversation does, and a failed attempt is followed by another after the session's back-off. Run as
+``python -m tests.fleet.clients DIRECTORY``; orders come on stdin as lines of JSON (:class:`Enrol`, :class:`Wishes`),
+and are answered so.
 """
 
 from __future__ import annotations
