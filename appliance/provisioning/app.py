@@ -48,7 +48,7 @@ def create(
             observe = stack.enter_context(_counting(settings, admission))
             engine = database.connect(settings.store)
             stack.push_async_callback(engine.dispose)
-            client = await stack.enter_async_context(upstream.ProviderClient())
+            client = await stack.enter_async_context(upstream.http_client())
             app.state.service = service = Service(
                 settings=settings,
                 engine=engine,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 
+import httpx2
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -30,7 +31,7 @@ class Offer(msgspec.Struct, frozen=True):
 class Catalogue:
     """The offers by name. Another process may change profiles, so they are read again when five seconds old."""
 
-    def __init__(self, configured: Settings, client: upstream.ProviderClient) -> None:
+    def __init__(self, configured: Settings, client: httpx2.AsyncClient) -> None:
         self._settings = configured
         self._client = client
         self._offers: dict[str, Offer] = {}

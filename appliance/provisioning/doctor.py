@@ -54,7 +54,7 @@ async def examine(data: Path, certificate: Path | None = None) -> AsyncIterator[
     offered: dict[str, Profile] = dict(configured.profiles)
     async for finding in _database(configured, offered):
         yield finding
-    async with upstream.ProviderClient() as client:
+    async with upstream.http_client() as client:
         for name, profile in offered.items():
             yield await _profile(configured, name, profile, client)
         yield await _clock(configured, client)
@@ -114,7 +114,7 @@ async def _state_of(connection: AsyncConnection, *, sqlite: bool) -> Finding:
     return Finding(f"database: SQLite, whole, WAL, {devices}")
 
 
-async def _profile(configured: Settings, name: str, profile: Profile, client: upstream.ProviderClient) -> Finding:
+async def _profile(configured: Settings, name: str, profile: Profile, client: httpx2.AsyncClient) -> Finding:
     source = upstream.build(configured, profile, client)
     started_s = time.perf_counter()
     try:
@@ -135,7 +135,7 @@ async def _profile(configured: Settings, name: str, profile: Profile, client: up
     return Finding(f"profile {name}: key readable, {source.connect_url} listens")
 
 
-async def _clock(configured: Settings, client: upstream.ProviderClient) -> Finding:
+async def _clock(configured: Settings, client: httpx2.AsyncClient) -> Finding:
     if time.time() < _SHIPPED:
         return Finding("clock: never set", "start time synchronisation: timedatectl set-ntp true")
     for source in configured.sources.values():

@@ -6,10 +6,9 @@ Provider texts are not passed on or logged: they can quote the key.
 
 from __future__ import annotations
 
-import itertools
 import re
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
 import httpx2
 import msgspec
@@ -21,10 +20,7 @@ from appliance.provisioning.settings import Settings
 
 SECRET_LIFE_S = 60
 _TIMEOUT = httpx2.Timeout(15.0, connect=5.0)
-# At each request the pool looks at each of its connections: ten of 20 cost a tenth of one of 200. All that are open
-# are kept: to open another one for every second mint costs more, above all with TLS.
-_POOLS = 10
-_LIMITS = httpx2.Limits(max_connections=20, max_keepalive_connections=20, keepalive_expiry=60.0)
+_LIMITS = httpx2.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=60.0)
 
 
 class Minted(msgspec.Struct, frozen=True):
@@ -88,7 +84,7 @@ class _Failure(msgspec.Struct, frozen=True):
 class OpenAIUpstream:
     """Mints client secrets: ``POST /v1/realtime/client_secrets``."""
 
-    def __init__(self, source: OpenAISource, profile: Profile, key_file: Path, client: ProviderClient) -> None:
+    def __init__(self, source: OpenAISource, profile: Profile, key_file: Path, client: httpx2.AsyncClient) -> None:
         base = source.base_url.rstrip("/").removesuffix("/v1")
         self._url = f"{base}/v1/realtime/client_secrets"
         self._key_file = key_file
@@ -180,43 +176,12 @@ class StaticUpstream:
         return Minted(value=key, expires_in_s=SECRET_LIFE_S)
 
 
-class ProviderClient:
-    """The HTTP client for all profiles of one process: several small pools, in turn. For use in an ``async with``."""
-
-    def __init__(self, transport: httpx2.AsyncBaseTransport | None = None) -> None:
-        """``transport``: another one than the network."""
-        trusted = httpx2.create_ssl_context()
-        self._clients = [
-            httpx2.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS, verify=trusted, transport=transport)
-            for _ in range(_POOLS)
-        ]
-        self._turns = itertools.cycle(self._clients)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for client in self._clients:
-            await client.aclose()
-
-    async def post(self, url: str, *, json: object, headers: dict[str, str]) -> httpx2.Response:
-        """The answer to a POST of JSON.
-
-        Raises:
-            httpx2.HTTPError: there was none.
-        """
-        return await next(self._turns).post(url, json=json, headers=headers)
-
-    async def get(self, url: str) -> httpx2.Response:
-        """The answer to a GET.
-
-        Raises:
-            httpx2.HTTPError: there was none.
-        """
-        return await next(self._turns).get(url)
+def http_client() -> httpx2.AsyncClient:
+    """The client for all profiles of one process; close it when done."""
+    return httpx2.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS)
 
 
-def build(configured: Settings, profile: Profile, client: ProviderClient) -> Upstream:
+def build(configured: Settings, profile: Profile, client: httpx2.AsyncClient) -> Upstream:
     """The upstream of one profile."""
     source = profile.source
     if isinstance(source, OpenAISource):

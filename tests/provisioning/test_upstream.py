@@ -174,7 +174,7 @@ def test_a_static_server_gets_its_key_and_address(tmp_path: Path, capsys: Capsys
 )
 def test_the_connect_address_follows_the_base(base_url: str, connect_url: str) -> None:
     async def story() -> None:
-        async with upstreams.ProviderClient() as client:
+        async with upstreams.http_client() as client:
             section = OpenAIProfile(base_url=base_url, api_key_file="k", session={"model": "m"})
             profile = configuration.from_file("x", "x", section)
             assert upstreams.OpenAIUpstream(section, profile, Path("k"), client).connect_url == connect_url
@@ -225,7 +225,7 @@ def test_a_connection_that_does_not_come_about_is_tried_once_more(tmp_path: Path
 
     async def story(upstream: FakeUpstream) -> None:
         flaky = Flaky(failures)
-        async with upstreams.ProviderClient(flaky) as client:
+        async with httpx2.AsyncClient(transport=flaky) as client:
             section = OpenAIProfile(base_url=upstream.url, api_key_file="k", session={"model": "m"})
             source = upstreams.OpenAIUpstream(section, configuration.from_file("x", "x", section), key_file, client)
             if minted:
