@@ -22,7 +22,17 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance.errors import ConfigError
-from appliance.provisioning import database, device_routes, health, oauth, problems, retention, sessions, upstream
+from appliance.provisioning import (
+    abandoned,
+    database,
+    device_routes,
+    health,
+    oauth,
+    problems,
+    retention,
+    sessions,
+    upstream,
+)
 from appliance.provisioning.admission import Admission
 from appliance.provisioning.catalogue import Catalogue
 from appliance.provisioning.pages import guard, routes
@@ -51,7 +61,7 @@ def create(
             sweeping = asyncio.create_task(retention.sweep_for_ever(engine, settings.retention_days, now, random))
             stack.push_async_callback(_ended, sweeping)
             client = await stack.enter_async_context(upstream.http_client())
-            app.state.service = Service(
+            app.state.service = service = Service(
                 settings=settings,
                 engine=engine,
                 quick=database.quick(engine),
@@ -61,6 +71,8 @@ def create(
                 random=random,
                 observe=observe,
             )
+            settling = asyncio.create_task(abandoned.keep_settling(engine, service.now_ms, random))
+            stack.push_async_callback(_ended, settling)
             yield
 
     app = FastAPI(
