@@ -109,7 +109,8 @@ def _next(data: Path, source: configuration.Source) -> Iterator[str]:
 def _show_code(link: str) -> None:
     """The link for a telephone's camera; only where a person looks, and where a telephone gets."""
     if urlsplit(link).hostname in ("127.0.0.1", "::1", "localhost"):
-        print(f"  (from another machine or a telephone: {NAME} sign-in --url http://ADDRESS:PORT of this one)")
+        hint = f"  (from another machine or a telephone: {NAME} sign-in --url http://ADDRESS:PORT of this one)"
+        print(hint, file=sys.stderr)  # what a script takes is the link
     elif sys.stdout.isatty():
         import segno
 
