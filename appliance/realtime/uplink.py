@@ -8,6 +8,7 @@ answer is complete, so that a new session can be given it again. Not for: encodi
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 BYTES_PER_MS = 48
@@ -18,8 +19,9 @@ LONGEST_APPEND_BYTES = 100 * BYTES_PER_MS
 
 @dataclass(slots=True)
 class Turn:
-    """One turn of the person."""
+    """One turn of the person. ``key`` is its name in the history."""
 
+    key: str = ""
     chunks: deque[bytes] = field(default_factory=deque)
     times: deque[float] = field(default_factory=deque)
     unsent: int = 0  # index of the first chunk not sent
@@ -50,11 +52,24 @@ class Uplink:
         """True while a finished turn is not wholly committed: no response may be asked for yet."""
         return any((t.ending or t.complete) and not t.committed for t in self._turns)
 
-    def begin(self) -> None:
+    @property
+    def keys(self) -> list[str]:
+        """Name the turns that are kept, the present one included."""
+        return [turn.key for turn in self._turns]
+
+    def is_quiet(self, *, but_for_current: bool) -> bool:
+        """Say whether no turn waits for anything; one that is being spoken may count as quiet or not."""
+        return all(not t.complete and not t.ending and (but_for_current or not t.total) for t in self._turns)
+
+    def waits(self, keys: Collection[str]) -> bool:
+        """Say whether one of these turns is still to be committed in the present session."""
+        return any(t.key in keys and not t.committed for t in self._turns)
+
+    def begin(self, key: str) -> None:
         """Begin a turn; an unfinished one is given up, but not one whose end was marked."""
         self.complete()
         self.clear()
-        self._turns.append(Turn())
+        self._turns.append(Turn(key))
 
     def clear(self) -> bool:
         """Give up the unfinished turn; returns whether the server has audio of it."""
@@ -128,36 +143,40 @@ class Uplink:
         turn.sent += size
         return (taken[0] if len(taken) == 1 else b"".join(taken)), turn.times[first]
 
-    def next_commit(self) -> bool:
-        """Say whether a turn is to be committed now, and mark it so."""
+    def next_commit(self) -> str:
+        """Name the turn that is to be committed now, if one is, and mark it so."""
         for turn in self._turns:
             if turn.committed:
                 continue
             if turn.complete and turn.unsent == len(turn.chunks):
                 turn.committed = True
-                return True
-            return False
-        return False
+                return turn.key
+            break
+        return ""
 
-    def acknowledge(self, item_id: str) -> bool:
-        """The server made an item of a turn; returns whether it was one that we committed."""
+    def acknowledge(self, item_id: str) -> str:
+        """The server made an item of a turn that was committed; returns which, if one waited for that."""
         for turn in self._turns:
             if turn.committed and not turn.item_id:
                 turn.item_id = item_id or "?"
-                return True
-        return False
+                return turn.key
+        return ""
 
-    def told_item_ids(self) -> list[str]:
-        """List the items that the session made of turns which are still kept."""
-        return [turn.item_id for turn in self._turns if turn.item_id]
+    def refused(self) -> str:
+        """The server made no item of a turn that was committed: forget it; returns which."""
+        for turn in self._turns:
+            if turn.committed and not turn.item_id:
+                self._turns.remove(turn)
+                return turn.key
+        return ""
 
-    def server_committed(self, item_id: str) -> None:
-        """The server ended a turn by itself: what it got is a turn, what comes next is another."""
+    def server_ended(self, next_key: str) -> str:
+        """The server ends a turn by itself: what it got is a turn, what comes next is another; returns which ended."""
         turn = self.current
         if turn is None or turn.ending or not turn.sent:
-            return
+            return ""
         self._turns.pop()
-        done, rest = Turn(complete=True, committed=True, item_id=item_id), Turn()
+        done, rest = Turn(turn.key, complete=True, committed=True), Turn(next_key)
         for index, (chunk, time) in enumerate(zip(turn.chunks, turn.times, strict=True)):
             part = done if index < turn.unsent else rest
             part.chunks.append(chunk)
@@ -166,6 +185,7 @@ class Uplink:
             part.total += len(chunk)
         done.unsent, done.sent = len(done.chunks), turn.sent
         self._turns += [done, rest]
+        return done.key
 
     def answered(self) -> None:
         """Forget the committed turns: they have their answer."""
