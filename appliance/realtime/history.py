@@ -61,6 +61,7 @@ class History:
     def __init__(self) -> None:
         self._entries: list[Entry] = []
         self._turns: dict[str, str] = {}  # the present session's item ids of spoken turns, and our keys of these
+        self._asked_about: set[str] = set()  # pictures
         self.version = 0  # grows with every change
 
     def __len__(self) -> int:
@@ -99,9 +100,13 @@ class History:
 
     # --- the model ---
 
+    def asked(self) -> None:
+        """An answer begins: it is about what was shown so far."""
+        self._asked_about = {e.key for e in self._entries if e.kind is Kind.PICTURE}
+
     def answered(self) -> None:
-        """An answer is complete: the pictures before it need not be told again."""
-        for seen in [e for e in self._entries if e.kind is Kind.PICTURE and e.text]:
+        """The answer is complete: the pictures that it is about need not be told again."""
+        for seen in [e for e in self._entries if e.kind is Kind.PICTURE and e.text and e.key in self._asked_about]:
             self._put(replace(seen, text=""))
 
     def assistant(self, key: str, more: str) -> None:

@@ -101,7 +101,7 @@ class Protocol:
         """The session is configured: tell it the conversation so far, then what waited."""
         self.stage = Stage.READY
         self.update_id = ""
-        turns = frozenset(self.uplink.keys)  # not told as text, but again as audio
+        turns = frozenset(self.uplink.ending_keys)  # not told as text, but again as audio
         replay = self.history.replay(turns)
         self.calls_told = replay.calls
         for item in replay.before:
@@ -153,6 +153,7 @@ class Protocol:
 
     def begin_turn(self) -> None:
         """Begin a turn of the person: what the server holds of an abandoned one is thrown away first."""
+        self.history.forget(self.uplink.complete())
         self.uplink.begin(self.new_id())
         # A finished turn on its way is not to be thrown away: its commit will empty the server's buffer.
         if self.stage is Stage.READY and not self.uplink.ending:
@@ -164,12 +165,15 @@ class Protocol:
 
     def end_turn(self) -> None:
         """The person is done; :meth:`turn_complete` follows with the last audio."""
-        self.uplink.end()
+        if key := self.uplink.end():
+            self.history.spoken(key)
 
     def turn_complete(self) -> list[Fact]:
         """The last audio of the ending turn was appended; a turn too short is thrown away and reported."""
-        if self.uplink.complete():
+        too_short = self.uplink.complete()
+        if not too_short:
             return []
+        self.history.forget(too_short)
         if self.stage is Stage.READY:
             self.send("input_audio_buffer.clear")
         return [ev.TurnRejected(), *self._withdraw()]
@@ -200,7 +204,7 @@ class Protocol:
         Returns the refusal of a response that was asked for and is now not even requested from the server.
         """
         self.uplink.answered()  # the person went on: a new session need not be asked again
-        self.uplink.complete()  # nor need an ended turn wait for its last audio
+        self.history.forget(self.uplink.complete())  # nor need an ended turn wait for its last audio
         active = self.responses.active
         self.responses.silence()
         if active is not None:
@@ -251,7 +255,10 @@ class Protocol:
 
     def _tell(self, item: wire.Json) -> None:
         """Add an item, in its order; a session that is not ready yet is told with the history."""
-        if self._later:
+        if self.stage is Stage.READY and self.uplink.ending and not self._later:
+            self._later_than = frozenset(self.uplink.ending_keys)
+            self._later.append(item)
+        elif self._later:
             self._later.append(item)
         elif self.stage is Stage.READY:
             self.send("conversation.item.create", item=item)
@@ -287,17 +294,17 @@ class Protocol:
             if self._later and not self.uplink.waits(self._later_than):
                 later, self._later = self._later, []
                 for item in later:
-                    self._tell(item)
+                    self.send("conversation.item.create", item=item)
             elif self._vad_is_due():
                 self._apply_server_vad()
             elif (audio := self.uplink.next_append()) is not None:
                 pcm, captured_at = audio
                 return Frame(wire.append(self.new_id(), pcm), captured_at)
-            elif key := self.uplink.next_commit():
-                self.history.spoken(key)
+            elif self.uplink.next_commit():
                 self.send("input_audio_buffer.commit")
             elif self._may_ask():
                 self.wanted = False
+                self.history.asked()
                 self.create_id = self.send("response.create", response={"metadata": {"by": "voice-appliance"}})
         return self._outbox.popleft() if self._outbox else None
 

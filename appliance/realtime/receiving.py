@@ -99,9 +99,9 @@ class Receiving:
 
     def _committed(self, event: wire.Received) -> Facts:
         item_id = event.item_id or ""
-        key = self._p.uplink.acknowledge(item_id)
+        key = self._p.uplink.acknowledge()
         if not key and self._server_ended():
-            key = self._p.uplink.acknowledge(item_id)
+            key = self._p.uplink.acknowledge()
         if key or item_id:
             self._p.history.spoken(key or self._p.new_id(), item_id)
         yield from ()
@@ -133,6 +133,8 @@ class Receiving:
         """Announce a response once, by its ``response.created`` or by whatever came first of it."""
         if not response.announced:
             response.announced = True
+            if not self._p.create_id:
+                self._p.history.asked()  # the server asked itself
             self._p.create_id = ""
             yield ev.ResponseStarted(response.id)
 

@@ -31,7 +31,6 @@ class Turn:
     ending: bool = False  # the person is done; the last audio is still on its way from the microphone
     complete: bool = False
     committed: bool = False  # the present session was told, or decided by itself
-    item_id: str = ""  # the item that the server made of it
 
 
 class Uplink:
@@ -39,6 +38,7 @@ class Uplink:
 
     def __init__(self) -> None:
         self._turns: deque[Turn] = deque()
+        self._unacknowledged: deque[str] = deque()  # commits of the present session, of turns kept or not any more
         self.dropped_bytes = 0
 
     @property
@@ -50,12 +50,12 @@ class Uplink:
     @property
     def ending(self) -> bool:
         """True while a finished turn is not wholly committed: no response may be asked for yet."""
-        return any((t.ending or t.complete) and not t.committed for t in self._turns)
+        return bool(self.ending_keys)
 
     @property
-    def keys(self) -> list[str]:
-        """Name the turns that are kept, the present one included."""
-        return [turn.key for turn in self._turns]
+    def ending_keys(self) -> list[str]:
+        """Name the finished turns that are not wholly committed."""
+        return [t.key for t in self._turns if (t.ending or t.complete) and not t.committed]
 
     def is_quiet(self, *, but_for_current: bool) -> bool:
         """Say whether no turn waits for anything; one that is being spoken may count as quiet or not."""
@@ -105,21 +105,24 @@ class Uplink:
             if oldest.complete and oldest.sent + oldest.size < SHORTEST_BYTES:
                 self._turns.remove(oldest)  # what is left of it cannot be committed
 
-    def end(self) -> None:
-        """Mark that the person is done; :meth:`complete` follows with the last audio."""
-        if self.current is not None:
-            self.current.ending = True
+    def end(self) -> str:
+        """Mark that the person is done, returns of which turn; :meth:`complete` follows with the last audio."""
+        turn = self.current
+        if turn is None:
+            return ""
+        turn.ending = True
+        return turn.key
 
-    def complete(self) -> bool:
-        """Close the ending turn; returns ``False`` when it was too short and is thrown away."""
+    def complete(self) -> str:
+        """Close the ending turn; returns its name when it was too short and is thrown away."""
         turn = self.current
         if turn is None or not turn.ending:
-            return True
+            return ""
         if turn.total < SHORTEST_BYTES:
             self._turns.pop()
-            return False
+            return turn.key
         turn.complete = True
-        return True
+        return ""
 
     def next_append(self) -> tuple[bytes, float] | None:
         """Take the next audio to send, at most 100 ms joined, with the capture time of its oldest sample."""
@@ -150,25 +153,20 @@ class Uplink:
                 continue
             if turn.complete and turn.unsent == len(turn.chunks):
                 turn.committed = True
+                self._unacknowledged.append(turn.key)
                 return turn.key
             break
         return ""
 
-    def acknowledge(self, item_id: str) -> str:
+    def acknowledge(self) -> str:
         """The server made an item of a turn that was committed; returns which, if one waited for that."""
-        for turn in self._turns:
-            if turn.committed and not turn.item_id:
-                turn.item_id = item_id or "?"
-                return turn.key
-        return ""
+        return self._unacknowledged.popleft() if self._unacknowledged else ""
 
     def refused(self) -> str:
         """The server made no item of a turn that was committed: forget it; returns which."""
-        for turn in self._turns:
-            if turn.committed and not turn.item_id:
-                self._turns.remove(turn)
-                return turn.key
-        return ""
+        key = self.acknowledge()
+        self._turns = deque(t for t in self._turns if t.key != key)
+        return key
 
     def server_ended(self, next_key: str) -> str:
         """The server ends a turn by itself: what it got is a turn, what comes next is another; returns which ended."""
@@ -185,6 +183,7 @@ class Uplink:
             part.total += len(chunk)
         done.unsent, done.sent = len(done.chunks), turn.sent
         self._turns += [done, rest]
+        self._unacknowledged.append(done.key)
         return done.key
 
     def answered(self) -> None:
@@ -194,7 +193,8 @@ class Uplink:
     def reopened(self) -> bool:
         """Give every kept turn to a new session from its start; returns whether finished ones are among them."""
         self._turns = deque(t for t in self._turns if not t.complete or t.size >= SHORTEST_BYTES)
+        self._unacknowledged.clear()
         for turn in self._turns:
             turn.unsent = turn.sent = 0
-            turn.committed, turn.item_id = False, ""
+            turn.committed = False
         return any(t.complete or t.ending for t in self._turns)
