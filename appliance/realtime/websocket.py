@@ -24,7 +24,7 @@ from appliance.errors import LinkLost as LinkLostError
 from appliance.errors import LinkRefused as LinkRefusedError
 from appliance.realtime import policy
 from appliance.realtime.dialling import Dialler, Timing
-from appliance.realtime.facts import Broken, Configured, Refused
+from appliance.realtime.facts import Broken, Configured, Fact, Refused
 from appliance.realtime.protocol import Protocol
 from appliance.realtime.session import Mint, Need, OnFact, OnSent, Ticket
 
@@ -157,8 +157,8 @@ class WebSocketSession:
 
     async def _converse(self, opened: _Open) -> None:
         """Read and write until the socket ends or is not wanted any more; raises what ended it."""
-        me, loop, timing = asyncio.current_task(), asyncio.get_running_loop(), self._timing
-        connection, up, reason = opened.connection, opened.successor is not None, "lost"
+        me, loop, timing, reason = asyncio.current_task(), asyncio.get_running_loop(), self._timing, "lost"
+        connection, up = opened.connection, opened.successor is not None
         self._connection = connection
         writer = self._spawn(self._write(connection))
         timers = [
@@ -175,17 +175,18 @@ class WebSocketSession:
                         up, self.last_error, self.trouble = True, "", ""
                         greeted.cancel()
                         timers.append(loop.call_later(timing.backoff_last_s, self._proved))
-                    elif isinstance(fact, Refused):
-                        reason = "refused"
-                        raise LinkRefusedError(fact.message, hint=policy.hint(fact.code), code=fact.code)
-                    elif isinstance(fact, Broken):
-                        raise _lost(up, fact.message, fact.code)
+                    _check(fact, up)
                     self._on_fact(fact)
                     if self._task is not me:
                         return  # closed by what the fact led to
-                self._wake.set()
+                self.flush()
+                if self._task is not me:
+                    return  # moved away from
         except ConnectionClosed:
             pass
+        except LinkRefusedError:
+            reason = "refused"
+            raise
         finally:
             for timer in timers:
                 timer.cancel()
@@ -225,7 +226,7 @@ class WebSocketSession:
     # --- its successor: made before the old one is broken off ---
 
     def _aged(self, old: bool) -> None:
-        self._ageing, self._old = True, old
+        self._ageing, self._old = True, self._old or old
         self._replace()
 
     def _replace(self) -> None:
@@ -299,6 +300,13 @@ class WebSocketSession:
         ending = self._spawn(connection.close())
         self._closing.add(ending)
         ending.add_done_callback(self._closing.discard)
+
+
+def _check(fact: Fact, up: bool) -> None:
+    if isinstance(fact, Refused):
+        raise LinkRefusedError(fact.message, hint=policy.hint(fact.code), code=fact.code)
+    if isinstance(fact, Broken):
+        raise _lost(up, fact.message, fact.code)
 
 
 class _Lost(LinkLostError):
