@@ -27,6 +27,7 @@ LONGEST_HELD_S = 15.0  # that a person's question is kept for a service which as
 RATE_LIMITED_S = 2.0  # where it does not say
 NOT_YET_VALID = 9  # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID
 SECRETS_KNOWN = 4
+LONGEST_TEXT = 300  # of an error in a server's words
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,12 @@ class Dialler:
         self._secrets: deque[str] = deque(maxlen=SECRETS_KNOWN)
         self.retry_after_s = 0.0  # what was asked for with the latest failure
 
-    def scrubbed(self, words: str) -> str:
-        """Leave our secrets out of words that may quote what a server was given."""
+    def words(self, error: ApplianceError) -> str:
+        """Tell an error in a line without our secrets: some words are the server's, who may quote what it was given."""
+        words = " ".join(str(error).split())
         for secret in self._secrets:
             words = words.replace(secret, "…")
-        return words
+        return words[:LONGEST_TEXT]
 
     async def dial(self, need: Need) -> tuple[ClientConnection, Ticket]:
         """Mint a credential and open the socket; a refused credential is minted again once.

@@ -158,9 +158,13 @@ def test_a_successor_that_went_before_it_was_needed_is_replaced() -> None:
             await link.end()
             link.protocol.say("Hello?")
             link.protocol.blocked = True  # it may not move yet
-            await until(lambda: link.session._next)
+            await until(lambda: link.session._succession.next)
             await server.connections[-1].close(1001)
-            await until(lambda: link.session._next is not None and link.session._next.connection.close_code)
+            await until(
+                lambda: (
+                    link.session._succession.next is not None and link.session._succession.next.connection.close_code
+                )
+            )
             link.protocol.blocked = False
             link.session.flush()
             await link.end(2)
@@ -170,20 +174,20 @@ def test_a_successor_that_went_before_it_was_needed_is_replaced() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("stage", ["_preparing", "_next"])
+@pytest.mark.parametrize("stage", ["preparing", "next"])
 def test_closing_takes_a_successor_along(stage: str) -> None:
     async def main() -> None:
         async with RealtimeServer() as server, Link(server.url, timing=replace(OLD, ageing_s=60.0)) as link:
             link.session.open()
             await link.end()
-            server.script.open_delay_s = 0.2 if stage == "_preparing" else 0.0
+            server.script.open_delay_s = 0.2 if stage == "preparing" else 0.0
             link.protocol.blocked = True
-            await until(lambda: getattr(link.session, stage))
+            await until(lambda: getattr(link.session._succession, stage))
             link.session.close("idle")
             await until(lambda: all(c.close_code is not None for c in server.connections))
             assert [reason for _, _, reason in link.ended] == ["idle"]
             assert link.facts == [Configured()]
-        assert not link.session._closing
+        assert not link.session._closing | link.session._succession.closing
 
     asyncio.run(main())
 
@@ -194,10 +198,10 @@ def test_a_session_that_is_lost_takes_its_successor_along() -> None:
             link.session.open()
             await link.end()
             link.protocol.blocked = True
-            await until(lambda: link.session._next)
+            await until(lambda: link.session._succession.next)
             await server.connections[0].close(1011)
             await link.end(2)
-            assert link.session._next is None
+            assert link.session._succession.next is None
             await until(lambda: server.connections[1].close_code is not None)
 
     asyncio.run(main())
