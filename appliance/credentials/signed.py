@@ -21,13 +21,21 @@ _Answer = TypeVar("_Answer")
 
 
 class SignedClient:
-    """Posts with a DPoP proof and remembers each origin's next nonce, so that the usual request is one round trip."""
+    """Asks with a DPoP proof and remembers each origin's next nonce, so that the usual request is one round trip."""
 
     def __init__(self, signer: dpop.Signer, client: HttpClient, *, now: Callable[[], float]) -> None:
         self._signer = signer
         self._client = client
         self._now = now
         self._nonces: dict[str, str] = {}
+
+    async def get(self, url: str, *, token: Secret) -> Response:
+        """Reads with the device's token.
+
+        Raises:
+            ProvisioningError: ``unreachable``, ``bad_answer``, ``bad_url``.
+        """
+        return await self._ask("GET", url, b"", {"Authorization": f"DPoP {token}"}, token)
 
     async def post_json(
         self, url: str, content: object, *, token: Secret, headers: Mapping[str, str] | None = None
@@ -38,7 +46,7 @@ class SignedClient:
             ProvisioningError: ``unreachable``, ``bad_answer``, ``bad_url``.
         """
         lines = {"Content-Type": "application/json", "Authorization": f"DPoP {token}", **(headers or {})}
-        return await self._post(url, msgspec.json.encode(content), lines, token)
+        return await self._ask("POST", url, msgspec.json.encode(content), lines, token)
 
     async def post_form(self, url: str, fields: Mapping[str, str]) -> Response:
         """Posts a form, as OAuth wants it, without a token.
@@ -47,29 +55,37 @@ class SignedClient:
             ProvisioningError: ``unreachable``, ``bad_answer``, ``bad_url``.
         """
         lines = {"Content-Type": "application/x-www-form-urlencoded"}
-        return await self._post(url, urlencode(fields).encode("ascii"), lines, None)
+        return await self._ask("POST", url, urlencode(fields).encode("ascii"), lines, None)
 
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str], token: Secret | None) -> Response:
+    async def _ask(
+        self, method: str, url: str, body: bytes, headers: Mapping[str, str], token: Secret | None
+    ) -> Response:
         async with self._client.connect(url) as connection:
-            response = await self._attempt(connection, url, body, headers, token)
+            response = await self._attempt(connection, method, url, body, headers, token)
             if _wants_nonce(response):
-                response = await self._attempt(connection, url, body, headers, token)
+                response = await self._attempt(connection, method, url, body, headers, token)
             return response
 
     async def _attempt(
-        self, connection: Connection, url: str, body: bytes, headers: Mapping[str, str], token: Secret | None
+        self,
+        connection: Connection,
+        method: str,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        token: Secret | None,
     ) -> Response:
         origin = urlsplit(url).netloc
         proof = dpop.proof(
             self._signer,
-            method="POST",
+            method=method,
             url=url,
             now_s=self._now(),
             jti=str(uuid.uuid4()),
             nonce=self._nonces.get(origin),
             access_token=token,
         )
-        response = await connection.request("POST", url, headers={**headers, "DPoP": proof}, body=body)
+        response = await connection.request(method, url, headers={**headers, "DPoP": proof}, body=body)
         nonce = response.headers.get("dpop-nonce")
         if nonce is not None:
             self._nonces[origin] = nonce
