@@ -32,9 +32,8 @@ def properties() -> dict[str, str]:
 
 def examine() -> Iterator[Finding]:
     """Look at the unit and the newest errors of its journal."""
-    known = properties()
-    yield judge(known)
-    if known:
+    yield judge(properties())
+    if BOOTED.is_dir():
         yield _errors()
 
 

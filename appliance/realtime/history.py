@@ -7,6 +7,7 @@ Source: realtime-api reference §10.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -44,6 +45,15 @@ class History:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return what is remembered, oldest first."""
+        return tuple(self._entries)
+
+    def restore(self, entries: Iterable[Entry]) -> None:
+        """Remember what an earlier run did; its sessions are over."""
+        self._entries = list(entries)[-KEPT:]
+        self.close()
 
     def user(self, key: str, text: str) -> None:
         """Remember what the person said; a later transcript replaces an earlier text of the same item."""

@@ -176,15 +176,17 @@ class Machine:
             assert time.monotonic() < deadline, f"no {what}: {self._log.read_text()[-1000:]}\n{self.journal()[-6000:]}"
             time.sleep(0.1)
 
-    def run(self, *command: str, user: str = "", check: bool = False) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, user: str = "", stdin: str = "", check: bool = False
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command in the machine."""
-        inside = ["env", "-i", f"PATH={BIN}:/usr/bin:/bin", "LD_LIBRARY_PATH=/opt/python/lib", "LANG=C.UTF-8"]
+        inside = ["env", "-i", f"PATH={BIN}:/usr/bin", "LD_LIBRARY_PATH=/opt/python/lib", "LANG=C.UTF-8"]
         inside += [f"ALSA_CONFIG_PATH={CARD}/asound.conf"]
-        become = ["runuser", "-u", user, "--"] if user else []
+        become = ["setpriv", f"--reuid={user}", "--regid=nogroup", "--clear-groups"] if user else []
         spaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd=/")
         entered = ["nsenter", "-t", str(self.leader()), *spaces]
         done = subprocess.run(
-            [*entered, *inside, *become, *command], capture_output=True, text=True, check=False, timeout=60
+            [*entered, *inside, *become, *command], input=stdin, capture_output=True, text=True, check=False, timeout=60
         )
         assert not check or done.returncode == 0, (command, done.stdout, done.stderr, self.journal()[-3000:])
         return done

@@ -6,98 +6,27 @@ One machine for the whole story, told in order: what is proven later needs what 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-import soxr
 
 from appliance.audio.speech import join
+from tests.booted.conftest import DATA
 from tests.booted.machine import ALSA_MAJOR, BIN, GPIO_MAJOR, OTHER_MAJOR, Machine
-from tests.scenarios.home import ROOT, Samples, best_lag, correlation, spans_of_sound
+from tests.booted.talking import status, talk
+from tests.scenarios.home import ROOT, best_lag, correlation, spans_of_sound
 
 PROBE = ROOT / "tests/booted/probe.py"
-QUESTION = ROOT / "appliance/local/questions/what-time-is-it.wav"
 MOST_EXPOSED = 1.5  # of 10
-DATA = "/var/lib/voice-provisioning"
-CONFIG = """
-board = "virtual"
-[provisioning]
-url = "http://127.0.0.1:8787"
-[panel]
-backend = "none"
-[conversation]
-follow_up_s = 0
-[audio]
-cues = false
-"""
 UNITS = ("voice-appliance", "voice-appliance-last-word", "voice-provisioning")
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("systemd-nspawn") is None or os.geteuid() != 0, reason="needs systemd-nspawn and root"
-)
 
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """Booted, set up as docs/install.md says, with all services running."""
-    made = Machine(tmp_path_factory.mktemp("machine"))
-    try:
-        made.boot()
-        set_up(made)
-        yield made
-    finally:
-        made.close()
-
-
-def set_up(machine: Machine) -> None:
-    key = machine.root / DATA.lstrip("/") / "openai.key"
-    machine.run("voice-provisioning", "init", "--base-url", "http://127.0.0.1:8790", "--data", DATA, check=True)
-    key.touch(mode=0o600)
-    key.write_text("a-key-that-the-local-backend-takes\n")
-    token = machine.run("voice-provisioning", "tokens", "create", "--quiet", "--data", DATA, check=True).stdout
-    folder = machine.root / "etc/voice-appliance"
-    folder.mkdir(exist_ok=True)
-    (folder / "appliance.toml").write_text(CONFIG)
-    secret = folder / "enrolment-token"
-    secret.touch(mode=0o600)
-    secret.write_text(token)
-    machine.run("systemctl", "start", "voice-local", "voice-provisioning", "voice-appliance", check=True)
-    machine.until(lambda: machine.journal().count("listening on http") == 2, "both services")
-
-
-def question() -> Samples:
-    with wave.open(str(QUESTION)) as file:
-        rate, samples = file.getframerate(), np.frombuffer(file.readframes(file.getnframes()), "<i2")
-    asked: Samples = soxr.resample(samples, rate, 48_000)
-    return asked
-
-
-def status(machine: Machine) -> dict[str, object]:
-    found: dict[str, object] = json.loads(machine.run("voice-appliance", "ctl", "status", "--json", check=True).stdout)
-    return found
-
-
-def turns(machine: Machine) -> list[dict[str, float | None]]:
-    lines = machine.journal("-u", "voice-appliance").splitlines()
-    return [json.loads(line.split("turn ", 1)[1]) for line in lines if "records: turn {" in line]
-
-
-def talk(machine: Machine) -> tuple[int, dict[str, float | None]]:
-    """Hold the button, ask, let go, and wait for the end of the reply: the frame of the release, and the record."""
-    before, asked, card = len(turns(machine)), question(), machine.card
-    machine.run("voice-appliance", "ctl", "press", check=True)
-    machine.until(lambda: card.capture_open, "open microphone")
-    until = card.say(asked) + len(asked)
-    machine.until(lambda: card.now() > until + 4800, "end of the question")
-    machine.run("voice-appliance", "ctl", "release", check=True)
-    released = card.now()
-    machine.until(lambda: len(turns(machine)) > before, "reply", 45)
-    return released, turns(machine)[-1]
+def said(machine: Machine) -> list[str]:
+    told = machine.run("cat", "/run/voice-appliance/conversation/history.json").stdout
+    return [entry["text"] for entry in json.loads(told or '{"entries":[]}')["entries"]]
 
 
 def sounded_s(machine: Machine, start: int) -> float:
@@ -119,13 +48,14 @@ def test_a_killed_daemon_is_back_with_its_identity_and_talks(machine: Machine) -
     assert kept
     machine.run("voice-appliance", "ctl", "mute", check=True)
     machine.until(lambda: '"muted":true' in "".join(p.read_text() for p in identity.parent.glob("*.json")), "kept mute")
-    before = machine.show("voice-appliance", "MainPID")
+    before, words = machine.show("voice-appliance", "MainPID"), said(machine)
     machine.run("systemctl", "kill", "--signal=KILL", "voice-appliance", check=True)
     machine.until(lambda: machine.show("voice-appliance", "NRestarts") == "1", "restart")
     machine.until(lambda: machine.show("voice-appliance", "SubState") == "running", "daemon")
     assert machine.show("voice-appliance", "MainPID") not in ("0", before)
     assert {name: (identity.parent / name).read_bytes() for name in kept} == kept
     assert status(machine)["muted"] is True
+    assert said(machine) == words != [], "what was said is in memory still"
     machine.run("voice-appliance", "ctl", "mute", check=True)
     released, record = talk(machine)
     assert float(record["heard_ms"] or 0) > 500
