@@ -35,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
     add("devices", "list sound devices and known boards")
     enrol = add("enrol", "enrol at the provisioning service, by a token or by a code that its owner approves")
     enrol.add_argument("--token-file", type=Path, help="file with the enrolment token; - reads standard input")
+    enrol.add_argument("--show-key", action="store_true", help="only print the key's thumbprint, for `devices import`")
+    add("rotate-key", "change this device's key; it stays enrolled")
     reset = add("reset", "factory reset: forget identity and enrolment")
     reset.add_argument("--yes", action="store_true", help="do not ask")
     add("calibrate", "measure the loop from loudspeaker to microphone")

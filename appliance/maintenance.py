@@ -29,6 +29,7 @@ from appliance.errors import (
 
 if TYPE_CHECKING:  # numpy is loaded by the commands that need it
     from appliance.audio.loop import Loop
+    from appliance.credentials.enrolment import Enrolment
     from appliance.credentials.grant import Waiting
 
 Arguments = argparse.Namespace
@@ -88,7 +89,7 @@ def _probe_identity(loaded: Loaded) -> str:
         return f"none yet; the appliance makes one in {directory} when it starts"  # made here it could be root's
     from appliance.credentials.identity import Identity
 
-    return Identity.load_or_create(directory).device_id
+    return f"its thumbprint is {Identity.load_or_create(directory).thumbprint}"
 
 
 def _probe_enrolment(loaded: Loaded) -> str:
@@ -129,11 +130,16 @@ def devices(arguments: Arguments) -> int:
 
 
 def enrol(arguments: Arguments) -> int:
-    """Enrol this device: with the owner's token, else by a code that is printed and waited for."""
+    """Enrol this device: with the owner's token, else by a code that is printed. Or only show its key."""
     from appliance.enrolling import enrolment_token
     from appliance.tickets import Tickets
 
     loaded = _load(arguments)
+    if arguments.show_key:
+        from appliance.credentials.identity import Identity
+
+        print(Identity.load_or_create(Path(loaded.config.state.directory)).thumbprint)
+        return 0
     token = _given_token(arguments.token_file) or enrolment_token(loaded.config)
     done = asyncio.run(Tickets(loaded.config).enrol(token, _tell_code))
     print(f"enrolled at {done.issuer} as {done.device_id}")
@@ -179,9 +185,7 @@ def reset(arguments: Arguments) -> int:
         known = enrolment.load(directory)
         if known is not None:
             identity = Identity.load_or_create(directory)
-            client = HttpClient(
-                pins=pins.parse(f"{known.issuer}#{pins.PREFIX}{known.pins}").pins if known.pins else frozenset()
-            )
+            client = HttpClient(pins=_pins_of(known))
             asyncio.run(enrolment.revoke(known, identity, client=client, now=time.time))
             print(f"signed out at {known.issuer}")
     except (ProvisioningError, StateError) as error:  # damaged files are a reason for a reset, not against it
@@ -190,6 +194,28 @@ def reset(arguments: Arguments) -> int:
     Identity.forget(directory)
     remembered.forget(remembered.RUN)
     print("identity and enrolment are forgotten; restart the appliance")
+    return 0
+
+
+def _pins_of(known: Enrolment) -> frozenset[bytes]:
+    return pins.parse(f"{known.issuer}#{pins.PREFIX}{known.pins}").pins if known.pins else frozenset()
+
+
+def rotate_key(arguments: Arguments) -> int:
+    """Change this device's key at its service; it stays enrolled, under the same id."""
+    from appliance.credentials import enrolment, rotation
+    from appliance.credentials.http import HttpClient
+    from appliance.credentials.identity import Identity
+
+    directory = Path(_load(arguments).config.state.directory)
+    known = enrolment.load(directory)
+    if known is None:
+        raise ConfigError("this device is not enrolled", hint="press the button, or run `voice-appliance enrol`")
+    identity, client = Identity.load_or_create(directory), HttpClient(pins=_pins_of(known))
+    changed = asyncio.run(rotation.change_key(known, identity, directory=directory, client=client, now=time.time))
+    print(f"the key was changed; its thumbprint is {changed.identity.thumbprint}")
+    if changed.unconfirmed:
+        print(f"the old key ends at the next conversation, as now {changed.unconfirmed}")
     return 0
 
 
@@ -290,6 +316,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "devices": devices,
     "enrol": enrol,
     "reset": reset,
+    "rotate-key": rotate_key,
     "calibrate": calibrate,
     "doctor": doctor,
     "bundle": bundle,

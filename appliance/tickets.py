@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # at run time they are imported when the first of them is nee
 
 log = logging.getLogger(__name__)
 ENROLMENT_FILE = "enrolment.json"
+REMINDED_EVERY_S = 60.0  # the conversation's timer asks us to try by ourselves so often, in step with other devices'
 CLOCK_WAIT_S = 3.0  # of one try: the next is only made, and told about, after it; a question waits 20 s for all
 TOKEN_REFUSED = ("access_denied", "invalid_grant")
 
@@ -105,7 +106,7 @@ class Tickets:
                 a file that is needed for it cannot be read or written: the appliance goes on and shows that.
         """
         self._minted = False
-        self._check_pace(need)
+        await self._keep_pace(need)
         self._by_itself = need is Need.ITSELF
         if self._behind_s is not None and need is Need.WAITING:
             await self._await_time(self._behind_s)
@@ -144,15 +145,19 @@ class Tickets:
         if error.code == "clock_behind":
             self.clock_is_behind()
 
-    def _check_pace(self, need: Need) -> None:
-        """Raise what the service said last, where it is too early to ask it again."""
+    async def _keep_pace(self, need: Need) -> None:
+        """Raise what the service said last, where it is too early to ask it again; wait where that is nearly over.
+
+        Asked at the reminders alone, all who were refused in one second would come back in one second.
+        """
         now_s, last = asyncio.get_running_loop().time(), self._last
         if last is None:
             return
         if need is Need.ITSELF:
             due_s = self._pacing.due_s()
-            if due_s is None or now_s < due_s:
+            if due_s is None or due_s - now_s >= REMINDED_EVERY_S:
                 raise _final(last)
+            await asyncio.sleep(max(0.0, due_s - now_s))
         elif held_s := self._pacing.held_s(now_s):
             raise _final(last, held_s)
 
@@ -172,13 +177,22 @@ class Tickets:
         except ProvisioningError as error:
             if error.code != "invalid_token":
                 raise
-            log.warning("%s", error)
-            self._minter, self._dead = None, minter.token
+            self._minter = None
+            if self._key_was_changed():
+                log.info("this device's key was changed meanwhile")
+            else:
+                log.warning("%s", error)
+                self._dead = minter.token
             minter = await self._begin(need)
             grant = await minter.mint("websocket", profile)
         tls = await self._tls(grant.url)
         model = grant.model or self._config.realtime.model
         return Ticket(grant.url, model, grant.value, tls, grant.session_id)
+
+    def _key_was_changed(self) -> bool:
+        """Take the key from its file again: `voice-appliance rotate-key` may have put another one there."""
+        before, self._identity = self.load_identity().thumbprint, None
+        return self.load_identity().thumbprint != before
 
     async def _tls(self, url: str) -> ssl.SSLContext | None:
         """Make the TLS context once, in a thread: loading the root certificates would hold up audio on the loop."""

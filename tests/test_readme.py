@@ -55,7 +55,7 @@ def test_named_subcommands_exist(page: Path) -> None:
     known = subcommands(cli.parser())
     ctl = subcommands(known["ctl"])
     text = page.read_text()
-    named = set(re.findall(r"(?:`|\$ (?:sudo )?(?:\S*/)?)voice-appliance ([a-z]+)", text))
+    named = set(re.findall(r"(?:`|\$ (?:sudo )?(?:\S*/)?)voice-appliance ([a-z-]+)", text))
     assert named <= set(known)
     assert set(re.findall(r"(?:`|voice-appliance )ctl ([a-z]+)", text)) <= set(ctl)
     if page.name == "README.md" and page.parent == ROOT:

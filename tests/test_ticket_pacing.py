@@ -105,13 +105,40 @@ def test_by_itself_it_asks_rarely_though_it_is_reminded_every_minute(tmp_path: P
             error = await refused(tickets, Need.ITSELF)
             assert (error.code, error.retry) == ("device_suspended", False), "what is known is said again"
         assert len(service.asked) == 1 + 8
-        assert service.asked[1] <= 300 + 60
+        assert 60 <= service.asked[1] <= 300 + 60
         service.refusal = None
         await refused(tickets, Need.ITSELF)
         assert isinstance(await tickets.mint(Need.PRESS), Ticket)
         tickets.opened()
 
     play(tmp_path, story)
+
+
+def test_devices_refused_in_one_moment_do_not_ask_in_step_with_their_reminders(tmp_path: Path) -> None:
+    """Asking at the first reminder after it is due would bring a fifth of all devices in one second."""
+
+    async def story(service: Service, tickets: Tickets) -> None:
+        service.refusal = ProvisioningError("suspended", code="device_suspended")
+        await refused(tickets, Need.PRESS)
+        while len(service.asked) == 1:
+            await asyncio.sleep(60 - asyncio.get_running_loop().time() % 60)
+            await refused(tickets, Need.ITSELF)
+        assert service.asked[1] == tickets_due[0]
+        assert service.asked[1] % 60 > 0
+
+    tickets_due: list[float] = []
+
+    async def noted(service: Service, tickets: Tickets) -> None:
+        failed = tickets._pacing.failed
+
+        def note(*arguments: Any, **options: Any) -> None:
+            failed(*arguments, **options)
+            tickets_due.append(tickets._pacing.due_s() or 0.0)
+
+        tickets._pacing.failed = note  # type: ignore[method-assign]
+        await story(service, tickets)
+
+    play(tmp_path, noted)
 
 
 def test_a_refusal_by_the_realtime_server_is_paced_like_one_of_the_service(tmp_path: Path) -> None:

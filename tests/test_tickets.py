@@ -193,6 +193,34 @@ def test_enrol_check_reset(service: Service, tmp_path: Path) -> None:
     assert list((tmp_path / "state").iterdir()) == []
 
 
+def test_by_the_key_that_it_shows_and_with_another_key_while_it_runs(service: Service, tmp_path: Path) -> None:
+    path = tmp_path / "appliance.toml"
+    path.write_text(f'[provisioning]\nurl = "{service.url}"\n[state]\ndirectory = "{tmp_path / "state"}"\n')
+    shown = call("enrol", "--show-key", "--config", str(path))
+    assert shown.returncode == 0, shown.stderr
+    failed(call("rotate-key", "--config", str(path)), 78, "not enrolled")
+    (tmp_path / "keys").write_text(shown.stdout)  # the list is as simple as that
+    assert "imported 1 key(s)" in service._cli("devices", "import", str(tmp_path / "keys"))
+    tickets = Tickets(config(tmp_path, service.url))
+    assert mint(tickets).secret
+    known = enrolment.load(tmp_path / "state")
+    assert known is not None
+    assert f"its thumbprint is {shown.stdout.strip()}" in call("check", "--config", str(path)).stdout
+    idle = Tickets(config(tmp_path, service.url))
+    idle.load_identity()
+    changed = call("rotate-key", "--config", str(path))
+    assert changed.returncode == 0, changed.stderr
+    assert "the key was changed; its thumbprint is" in changed.stdout
+    assert "the old key ends" not in changed.stdout
+    assert mint(tickets).secret  # the daemon that ran meanwhile
+    assert not tickets.was_enrolled
+    assert mint(idle).secret  # and one that had only loaded the old key
+    after = enrolment.load(tmp_path / "state")
+    assert after is not None
+    assert (after.device_id, after.issuer) == (known.device_id, known.issuer)
+    assert after.token != known.token
+
+
 def test_enrol_by_a_code_that_is_printed_and_waited_for(service: Service, tmp_path: Path) -> None:
     path = tmp_path / "appliance.toml"
     path.write_text(f'[provisioning]\nurl = "{service.url}"\n[state]\ndirectory = "{tmp_path / "state"}"\n')

@@ -37,7 +37,7 @@ def try_again(s: State, _: ev.PhaseTimeout, settings: Settings) -> Outcome:
         return s, fault_told(s)
     if s.fault is Fault.DEVICE or s.link is Link.OPENING:
         return s, []
-    return replace(s, link=Link.OPENING), [do.Connect()]
+    return replace(s, link=Link.OPENING, unasked=True), [do.Connect()]
 
 
 def give_up_update(s: State, _: ev.PhaseTimeout, settings: Settings) -> Outcome:

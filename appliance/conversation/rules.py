@@ -83,8 +83,9 @@ def _settle_once(s: State, settings: Settings) -> Outcome:
         clear: list[do.Effect] = [do.ClearTurn()] if s.phase is Phase.LISTENING else []
         after = replace(rest(s), phase=Phase.FAULT, fault=Fault.LINK)
         return after, [*clear, *fault_told(after)]
-    if s.phase in (Phase.LISTENING, Phase.THINKING) and s.link is Link.DOWN and (_speaks(s) or s.awaits):
-        return replace(s, link=Link.OPENING), [do.Connect()]
+    absent = s.link is Link.DOWN or (s.link is Link.OPENING and s.unasked)  # an attempt for nobody may take its time
+    if s.phase in (Phase.LISTENING, Phase.THINKING) and absent and (_speaks(s) or s.awaits):
+        return replace(s, link=Link.OPENING, unasked=False), [do.Connect()]
     if s.phase in (Phase.THINKING, Phase.SPEAKING):
         return _settle_reply(s, settings)
     if s.phase is Phase.IDLE:
@@ -136,4 +137,6 @@ def _normal(s: State) -> State:
         s = replace(s, cut=False)
     if s.calibrating and (s.phase is not Phase.IDLE or s.muted):
         s = replace(s, calibrating=False)
+    if s.unasked and s.link is not Link.OPENING:
+        s = replace(s, unasked=False)
     return s

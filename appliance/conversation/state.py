@@ -126,6 +126,7 @@ class State:
     ailment: Ailment | None = None  # what keeps the microphone from hearing
     calibrating: bool = False  # the loop from loudspeaker to microphone is being measured
     fault: Fault | None = None
+    unasked: bool = False  # the attempt at the link that is under way was nobody's wish, and may wait for its turn
     chores: frozenset[Chore] = field(default_factory=frozenset)
 
     @property

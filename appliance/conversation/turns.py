@@ -35,9 +35,9 @@ def press_over_reply(s: State, event: ev.TalkPressed, settings: Settings) -> Out
 
 def retry(s: State, _: ev.TalkPressed, settings: Settings) -> Outcome:
     """Say what is wrong and try the link again; a code that waits for its owner is only said again."""
-    if s.fault is not Fault.LINK or s.link is Link.OPENING:
+    if s.fault is not Fault.LINK or (s.link is Link.OPENING and not s.unasked):
         return s, fault_told(s)
-    return replace(s, link=Link.OPENING), [*fault_told(s), do.Connect()]
+    return replace(s, link=Link.OPENING, unasked=False), [*fault_told(s), do.Connect()]
 
 
 def hold(s: State, _: ev.TalkHeld, settings: Settings) -> Outcome:

@@ -100,11 +100,16 @@ def save(enrolment: Enrolment, directory: Path) -> None:
     Raises:
         StateError: disk full, read-only, not permitted.
     """
+    with storage.locked(directory):
+        storage.write(directory / FILE_NAME, file_content(enrolment))
+
+
+def file_content(enrolment: Enrolment) -> bytes:
+    """What the file holds, the token included: for ``storage`` alone."""
     content = {"issuer": enrolment.issuer, "device_id": enrolment.device_id, "token": str(enrolment.token)}
     if enrolment.pins:
         content["pins"] = enrolment.pins
-    with storage.locked(directory):
-        storage.write(directory / FILE_NAME, msgspec.json.encode(content) + b"\n")
+    return msgspec.json.encode(content) + b"\n"
 
 
 def load(directory: Path) -> Enrolment | None:

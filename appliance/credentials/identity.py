@@ -58,11 +58,19 @@ class Identity:
             data = storage.read(path)
             if data is not None:
                 return cls(_parse(data, path))
-            key = ec.generate_private_key(ec.SECP256R1())
-            identity = cls(key)
-            secret = {**identity.public_jwk, "d": _encode(key.private_numbers().private_value)}
-            storage.write(path, msgspec.json.encode(secret) + b"\n")
+            identity = cls.generate()
+            storage.write(path, identity.file_content())
             return identity
+
+    @classmethod
+    def generate(cls) -> Identity:
+        """A new key, which nothing keeps yet."""
+        return cls(ec.generate_private_key(ec.SECP256R1()))
+
+    def file_content(self) -> bytes:
+        """What the key's file holds: the secret itself, for ``storage`` alone."""
+        secret = {**self.public_jwk, "d": _encode(self._key.private_numbers().private_value)}
+        return msgspec.json.encode(secret) + b"\n"
 
     @staticmethod
     def forget(directory: Path) -> None:

@@ -136,7 +136,7 @@ class Minter:
                 raise
             response = await self._signed.post_json(self._url, content, token=self._enrolment.token, headers=key)
         if response.status != 201:
-            raise _refusal(response, self._url)
+            raise refusal(response, self._url)
         return _grant(response, self._url)
 
     async def entry(self) -> Entry:
@@ -148,7 +148,7 @@ class Minter:
         url = f"{self._enrolment.issuer}/v1/device"
         response = await self._signed.get(url, token=self._enrolment.token)
         if response.status != 200:
-            raise _refusal(response, url)
+            raise refusal(response, url)
         return read(response, Entry, url)
 
     async def report(
@@ -163,7 +163,7 @@ class Minter:
         content = {"duration_s": duration_s, "reason": reason, "usage": dict(usage), "model": model}
         response = await self._signed.post_json(url, content, token=self._enrolment.token)
         if response.status not in (200, 204):
-            raise _refusal(response, url)
+            raise refusal(response, url)
 
 
 def _grant(response: Response, url: str) -> Grant:
@@ -188,7 +188,8 @@ def _grant(response: Response, url: str) -> Grant:
     )
 
 
-def _refusal(response: Response, url: str) -> ProvisioningError:
+def refusal(response: Response, url: str) -> ProvisioningError:
+    """The error for a refusal (RFC 9457), in words."""
     problem = read(response, _Problem, url)
     if problem.code not in _REFUSALS:
         return reach.bad_answer(urlsplit(url).netloc, f"status {response.status} with a code we do not know")

@@ -7,9 +7,9 @@ person's own tries within one press (``realtime.websocket``).
 - A person who presses is never jittered. Only a quota of this device's own is not asked about again before its
   Retry-After: the answer is known, and asking would cost what others need. ``overloaded`` is everybody's: each press
   tries once.
-- What the device does by itself after a failure waits a random part of five minutes first: a hundred thousand
-  devices that lost one service must not come back at once. Each further failure doubles that, up to an hour; after
-  :data:`TRIES` of them only a press asks again. It never asks around the clock.
+- What the device does by itself after a failure waits a minute and a random part of five more first: a hundred
+  thousand devices that lost one service must not come back at once. Each further failure doubles that, up to an
+  hour; after :data:`TRIES` of them only a press asks again. It never asks around the clock.
 - A Retry-After comes on top: it says when the service may be asked at all, the jitter spreads those who heard it.
 """
 
@@ -18,6 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 SPREAD_S = 300.0
+EARLIEST_S = (
+    60.0  # who asks by itself looks here once a minute: what were due before the first look would pile up there
+)
 LONGEST_SPREAD_S = 3600.0
 TRIES = 8
 
@@ -58,7 +61,8 @@ class Pacing:
         elif by_itself or not self._out:
             spread_s = min(LONGEST_SPREAD_S, SPREAD_S * 2**self._tries)
             least_s = spread_s / 2 if by_itself else 0.0
-            self._due_s = now_s + max(wait_s, least_s) + self._uniform(0.0, spread_s - least_s)
+            earliest_s = max(wait_s, least_s, EARLIEST_S)
+            self._due_s = now_s + earliest_s + self._uniform(0.0, spread_s - least_s)
         elif self._due_s is not None:
             self._due_s = max(self._due_s, now_s + wait_s)
         self._out = True

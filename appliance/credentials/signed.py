@@ -29,14 +29,6 @@ class SignedClient:
         self._now = now
         self._nonces: dict[str, str] = {}
 
-    async def get(self, url: str, *, token: Secret) -> Response:
-        """Reads with the device's token.
-
-        Raises:
-            ProvisioningError: ``unreachable``, ``bad_answer``, ``bad_url``.
-        """
-        return await self._ask("GET", url, b"", {"Authorization": f"DPoP {token}"}, token)
-
     async def post_json(
         self, url: str, content: object, *, token: Secret, headers: Mapping[str, str] | None = None
     ) -> Response:
@@ -46,7 +38,7 @@ class SignedClient:
             ProvisioningError: ``unreachable``, ``bad_answer``, ``bad_url``.
         """
         lines = {"Content-Type": "application/json", "Authorization": f"DPoP {token}", **(headers or {})}
-        return await self._ask("POST", url, msgspec.json.encode(content), lines, token)
+        return await self._send("POST", url, msgspec.json.encode(content), lines, token)
 
     async def post_form(self, url: str, fields: Mapping[str, str]) -> Response:
         """Posts a form, as OAuth wants it, without a token.
@@ -55,9 +47,21 @@ class SignedClient:
             ProvisioningError: ``unreachable``, ``bad_answer``, ``bad_url``.
         """
         lines = {"Content-Type": "application/x-www-form-urlencoded"}
-        return await self._ask("POST", url, urlencode(fields).encode("ascii"), lines, None)
+        return await self._send("POST", url, urlencode(fields).encode("ascii"), lines, None)
 
-    async def _ask(
+    async def get(self, url: str, *, token: Secret) -> Response:
+        """Gets with the device's token.
+
+        Raises:
+            ProvisioningError: ``unreachable``, ``bad_answer``, ``bad_url``.
+        """
+        return await self._send("GET", url, b"", {"Authorization": f"DPoP {token}"}, token)
+
+    def nonce(self, url: str) -> str | None:
+        """The nonce that the next proof for the host of ``url`` should carry, as far as it has said one."""
+        return self._nonces.get(urlsplit(url).netloc)
+
+    async def _send(
         self, method: str, url: str, body: bytes, headers: Mapping[str, str], token: Secret | None
     ) -> Response:
         async with self._client.connect(url) as connection:
@@ -75,20 +79,19 @@ class SignedClient:
         headers: Mapping[str, str],
         token: Secret | None,
     ) -> Response:
-        origin = urlsplit(url).netloc
         proof = dpop.proof(
             self._signer,
             method=method,
             url=url,
             now_s=self._now(),
             jti=str(uuid.uuid4()),
-            nonce=self._nonces.get(origin),
+            nonce=self.nonce(url),
             access_token=token,
         )
         response = await connection.request(method, url, headers={**headers, "DPoP": proof}, body=body)
         nonce = response.headers.get("dpop-nonce")
         if nonce is not None:
-            self._nonces[origin] = nonce
+            self._nonces[urlsplit(url).netloc] = nonce
         return response
 
 

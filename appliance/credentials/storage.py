@@ -1,6 +1,7 @@
 """Small private files that survive a power cut: written whole or not at all, readable by their owner only.
 
-Responsible for: atomic write, lock, modes, and errors that name the file and the remedy. Not for: what is in them.
+Responsible for: atomic write, of one file or of several that belong together, lock, modes, and errors that name the
+file and the remedy. Not for: what is in them.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import msgspec
 
 from appliance.errors import StateError
 
+_TOGETHER = ".together.json"  # files to be written, whole; a power cut in between leaves it to whoever comes next
 IDENTITY_FILE = "identity.jwk"  # named here: whether it exists is asked before the key's library is loaded
 
 _REMEDIES = {
@@ -39,6 +43,8 @@ def _state_error(action: str, path: Path, error: OSError) -> StateError:
 def locked(directory: Path) -> Iterator[None]:
     """Holds the directory against other processes of ours; creates it (0700) or tightens it to 0700.
 
+    What :func:`write_together` began and a power cut ended is finished first.
+
     Raises:
         StateError: the directory cannot be made or locked.
     """
@@ -54,6 +60,7 @@ def locked(directory: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError as error:
             raise _state_error("use the state directory", directory, error) from error
+        _write_rest(directory)
         yield
     finally:
         os.close(handle)
@@ -87,12 +94,42 @@ def write(path: Path, data: bytes) -> None:
         raise _state_error("write", path, error) from error
 
 
+def write_together(directory: Path, contents: Mapping[str, bytes]) -> None:
+    """Replaces several text files: after a power cut at any point all of them are old, or all new. Under `locked`.
+
+    Raises:
+        StateError: disk full, read-only, not permitted.
+    """
+    write(directory / _TOGETHER, msgspec.json.encode({name: data.decode() for name, data in contents.items()}))
+    _write_rest(directory)
+
+
+def _write_rest(directory: Path) -> None:
+    journal = directory / _TOGETHER
+    if (data := _read(journal, 65_536)) is None:
+        return
+    try:
+        contents = msgspec.json.decode(data, type=dict[str, str])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise StateError(f"{journal} is damaged", hint="it was not written by us: delete it") from None
+    for name, text in contents.items():
+        write(directory / name, text.encode())
+    erase(journal)
+
+
 def read(path: Path, *, at_most: int = 16_384) -> bytes | None:
     """Content of the file, None if there is none. A mode looser than 0600 is tightened.
 
     Raises:
         StateError: unreadable, or longer than ``at_most`` bytes.
     """
+    if os.path.exists(path.parent / _TOGETHER):  # noqa: PTH110  # Path.exists() raises where it may not look
+        with locked(path.parent):
+            pass
+    return _read(path, at_most)
+
+
+def _read(path: Path, at_most: int) -> bytes | None:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -5,6 +5,7 @@ Responsible for: putting the parts together. Not for: listening (``serve``).
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import random as _random
@@ -16,12 +17,22 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance.errors import ConfigError
-from appliance.provisioning import database, device_routes, health, oauth, problems, sessions, upstream
+from appliance.provisioning import (
+    abandoned,
+    database,
+    device_routes,
+    health,
+    oauth,
+    problems,
+    retention,
+    sessions,
+    upstream,
+)
 from appliance.provisioning.admission import Admission
 from appliance.provisioning.catalogue import Catalogue
 from appliance.provisioning.pages import guard, routes
@@ -47,8 +58,10 @@ def create(
             observe = stack.enter_context(_counting(settings, admission))
             engine = database.connect(settings.store)
             stack.push_async_callback(engine.dispose)
+            sweeping = asyncio.create_task(retention.sweep_for_ever(engine, settings.retention_days, now, random))
+            stack.push_async_callback(_ended, sweeping)
             client = await stack.enter_async_context(upstream.http_client())
-            app.state.service = Service(
+            app.state.service = service = Service(
                 settings=settings,
                 engine=engine,
                 quick=database.quick(engine),
@@ -58,6 +71,8 @@ def create(
                 random=random,
                 observe=observe,
             )
+            settling = asyncio.create_task(abandoned.keep_settling(engine, service.now_ms, random))
+            stack.push_async_callback(_ended, settling)
             yield
 
     app = FastAPI(
@@ -80,6 +95,12 @@ def create(
         app.add_exception_handler(away, _on_database)
     app.add_middleware(Envelope, admission=admission)
     return app
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 @contextlib.contextmanager
@@ -110,16 +131,26 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        request = Request(scope)
         # Starlette has decoded the path; the owner's page stays open to an owner who wants to see what is going on.
         protocol = scope["path"].startswith(("/oauth/", "/v1/"))
+        try:
+            # Before a place is taken: whoever sends a byte a second must not keep a device out.
+            body = await _whole(
+                receive, PROFILE_BODY_AT_MOST if scope["path"].startswith("/profiles") else BODY_AT_MOST
+            )
+        except ClientDisconnect:
+            return
+        except RefusalError as error:
+            refusal = problems.answer(request, error) if protocol else guard.told(error)
+            await refusal(scope, receive, send)
+            return
         if not protocol:
-            at_most = PROFILE_BODY_AT_MOST if scope["path"].startswith("/profiles") else BODY_AT_MOST
-            await self._app(scope, _bounded(receive, at_most), send)
+            await self._app(scope, _again(body, receive), send)
             return
         if self._admission.full:
             await self._admission.turn_away(scope["path"], send)
             return
-        request = Request(scope)
         service: Service = request.app.state.service
 
         async def send_marked(message: Message) -> None:
@@ -133,23 +164,35 @@ class Envelope:
 
         self._admission.in_hand += 1
         try:
-            await self._app(scope, _bounded(receive, BODY_AT_MOST), send_marked)
+            await self._app(scope, _again(body, receive), send_marked)
         finally:
             self._admission.in_hand -= 1
 
 
-def _bounded(receive: Receive, at_most: int) -> Receive:
-    left = at_most
-
-    async def receive_bounded() -> Message:
-        nonlocal left
+async def _whole(receive: Receive, at_most: int) -> bytes:
+    body = bytearray()
+    while True:
         message = await receive()
-        left -= len(message.get("body", b""))
-        if left < 0:
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        if len(body) > at_most:
             raise RefusalError(413, "invalid_request", f"the body is longer than {at_most} bytes")
-        return message
+        if not message.get("more_body", False):
+            return bytes(body)
 
-    return receive_bounded
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def receive_again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()  # whether the client has gone
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive_again
 
 
 async def _on_refusal(request: Request, error: Exception) -> Response:

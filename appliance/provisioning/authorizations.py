@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets as randomness
 
 import msgspec
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
@@ -22,16 +22,10 @@ LIFE_S = 600
 INTERVAL_S = 5
 _SLOW_DOWN_S = 5
 _PENDING_AT_MOST = 1_000  # anybody may ask; this bounds what strangers can store
+_SILENT_MS = 60_000  # a device that waits polls every few seconds, more rarely after each failure
 
 
-# As with proofs seen (`devices`): a few at a time, none that another request is busy with.
-_expired = (
-    select(AUTHORIZATIONS.c.device_code_sha256)
-    .where(AUTHORIZATIONS.c.expires_ms < bindparam("now_ms"))
-    .limit(100)
-    .with_for_update(skip_locked=True)
-)
-_FORGET_SOME = delete(AUTHORIZATIONS).where(AUTHORIZATIONS.c.device_code_sha256.in_(_expired))
+_FORGET_SOME = database.forgetting(AUTHORIZATIONS.c.device_code_sha256, AUTHORIZATIONS.c.expires_ms, 100)
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -60,7 +54,7 @@ async def open_one(
             ``temporarily_unavailable`` (too many pending).
     """
     await connection.execute(delete(AUTHORIZATIONS).where(AUTHORIZATIONS.c.thumbprint == thumbprint))
-    await connection.execute(_FORGET_SOME, {"now_ms": now_ms})
+    await connection.execute(_FORGET_SOME, {"before_ms": now_ms})
     approved = bool(enrolment_token)
     if enrolment_token:
         await _enrol_by_token(connection, thumbprint, description, enrolment_token, now_ms)
@@ -87,7 +81,12 @@ async def open_one(
 async def _check_room(connection: AsyncConnection, now_ms: int) -> None:
     pending = (AUTHORIZATIONS.c.status == "pending") & (AUTHORIZATIONS.c.expires_ms >= now_ms)
     waiting = select(func.count()).select_from(AUTHORIZATIONS).where(pending)
-    if (await connection.execute(waiting)).scalar_one() >= _PENDING_AT_MOST:
+    if (await connection.execute(waiting)).scalar_one() < _PENDING_AT_MOST:
+        return
+    # Who fills the room has to keep polling for each place: else strangers could lock the owner's devices out.
+    silent = pending & (func.coalesce(AUTHORIZATIONS.c.polled_ms, AUTHORIZATIONS.c.created_ms) < now_ms - _SILENT_MS)
+    gone = await connection.execute(delete(AUTHORIZATIONS).where(silent))
+    if not gone.rowcount:
         raise RefusalError(503, "temporarily_unavailable", "too many devices are waiting", retry_after_s=60)
 
 
@@ -96,8 +95,8 @@ async def _enrol_by_token(
 ) -> None:
     token = await tokens.find(connection, enrolment_token, now_ms)
     known = await devices.find(connection, thumbprint)
-    if known is not None and known.status in ("revoked", "suspended"):
-        raise RefusalError(400, "access_denied", f"the owner has {known.status} this device")
+    if known is not None and (why := _only_by_code(known, thumbprint)):
+        raise RefusalError(400, "access_denied", why)
     # A device that lost power before it stored its token comes back with a spent token: that is not a second use.
     if known is None or known.enrolment_token_id != token.id:
         await tokens.spend(connection, token)
@@ -107,10 +106,19 @@ async def _enrol_by_token(
     await audit.note(connection, device_id, "enrolled", device_id, f"with token {token.id}", now_ms=now_ms)
 
 
+def _only_by_code(known: devices.Device, thumbprint: str) -> str:
+    """Why nothing but the owner's own word brings this device back; empty if something else does."""
+    if known.status in ("revoked", "suspended"):
+        return f"the owner has {known.status} this device"
+    if known.thumbprint != thumbprint:
+        return "this device has changed its key; the old one may be in other hands"
+    return ""
+
+
 async def _enrol_by_key(connection: AsyncConnection, thumbprint: str, description: Description, now_ms: int) -> bool:
     """Enrols a key that was imported before; not one that the owner has sent away since: that one needs a code."""
     known = await devices.find(connection, thumbprint)
-    if known is not None and known.status in ("revoked", "suspended"):
+    if known is not None and _only_by_code(known, thumbprint):
         return False
     entry = await preregistrations.use(connection, thumbprint, now_ms=now_ms)
     if entry is None:
@@ -174,10 +182,7 @@ async def deny(connection: AsyncConnection, code: str, *, actor: str, now_ms: in
     Raises:
         ApplianceError: no such code is waiting.
     """
-    found = await waiting(connection, code, now_ms)
-    if found is None:
-        raise _nobody_waits(code)
-    await connection.execute(update(AUTHORIZATIONS).where(_waits_with(code, now_ms)).values(status="denied"))
+    found = await _settle(connection, code, "denied", now_ms)
     device_id = devices.id_of(found.thumbprint)
     await audit.note(connection, actor, "deny", device_id, f"it called itself {found.name}", now_ms=now_ms)
     return device_id
@@ -191,10 +196,7 @@ async def approve(connection: AsyncConnection, code: str, profile: str, *, actor
     Raises:
         ApplianceError: no such code is waiting.
     """
-    found = await waiting(connection, code, now_ms)
-    if found is None:
-        raise _nobody_waits(code)
-    await connection.execute(update(AUTHORIZATIONS).where(_waits_with(code, now_ms)).values(status="approved"))
+    found = await _settle(connection, code, "approved", now_ms)
     description = Description(name=found.name, hardware=found.hardware, software=found.software)
     device_id = await devices.admit(
         connection, found.thumbprint, description, profile=profile, enrolment_token_id=None, now_ms=now_ms
@@ -203,13 +205,16 @@ async def approve(connection: AsyncConnection, code: str, profile: str, *, actor
     return device_id
 
 
+async def _settle(connection: AsyncConnection, code: str, status: str, now_ms: int) -> Waiting:
+    found = await waiting(connection, code, now_ms)
+    if found is None:
+        hint = "codes live ten minutes: let the device say a new one"
+        raise ApplianceError(f"no device waits with the code {code[:32]}", hint=hint)
+    await connection.execute(update(AUTHORIZATIONS).where(_waits_with(code, now_ms)).values(status=status))
+    return found
+
+
 def _waits_with(code: str, now_ms: int) -> ColumnElement[bool]:
     table = AUTHORIZATIONS
     digits = "".join(character for character in code if character in "0123456789")
     return (table.c.user_code == digits) & (table.c.status == "pending") & (table.c.expires_ms >= now_ms)
-
-
-def _nobody_waits(code: str) -> ApplianceError:
-    return ApplianceError(
-        f"no device waits with the code {code[:32]}", hint="codes live ten minutes: let the device say a new one"
-    )

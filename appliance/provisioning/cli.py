@@ -11,11 +11,16 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import urlsplit
 
 from appliance.errors import ApplianceError, ConfigError
 from appliance.provisioning.arguments import DATA, NAME, parser
+
+if TYPE_CHECKING:
+    from appliance.provisioning import configuration
 
 _PATIENCE_S = 30.0  # after a power cut the database server may come up after us
 
@@ -25,25 +30,31 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parser().parse_args(arguments)
     os.umask(0o077)  # whatever is made here is nobody else's business
     try:
-        data = _data_directory(parsed.data)
-        if parsed.command == "init":
-            return _init(parsed, data)
-        if parsed.command == "serve":
-            return _serve(parsed, data)
-        if parsed.command == "doctor":
-            return asyncio.run(_doctor(data, parsed.certificate))
-        from appliance.provisioning import commands
-
-        said = asyncio.run(commands.run(parsed, data))
-        print(said)
-        if parsed.command == "sign-in":
-            _show_code(said)
-        return 0
+        return _run(parsed, _data_directory(parsed.data))
     except ApplianceError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing is wrong
+        return 1
+
+
+def _run(parsed: argparse.Namespace, data: Path) -> int:
+    if parsed.command == "init":
+        return _init(parsed, data)
+    if parsed.command == "serve":
+        return _serve(parsed, data)
+    if parsed.command == "doctor":
+        return asyncio.run(_doctor(data, parsed.certificate))
+    from appliance.provisioning import commands
+
+    said = asyncio.run(commands.run(parsed, data))
+    print(said)
+    if parsed.command == "sign-in":
+        _show_code(said)
+    return 0
 
 
 def _data_directory(given: str | None) -> Path:
@@ -54,7 +65,7 @@ def _data_directory(given: str | None) -> Path:
 
 
 def _init(parsed: argparse.Namespace, data: Path) -> int:
-    from appliance.provisioning import configuration, initialise, settings
+    from appliance.provisioning import initialise, settings
 
     choices = initialise.Choices(
         issuer=parsed.issuer,
@@ -73,23 +84,34 @@ def _init(parsed: argparse.Namespace, data: Path) -> int:
     configured = settings.load(data)
     lines.append(asyncio.run(database.upgrade(configured.store)))
     print("\n".join(lines))
-    print("\nNext:")
-    source = configured.profiles["default"].source
-    if isinstance(source, configuration.OpenAISource) and not (key := data / source.api_key_file).exists():
-        print(f"  put your provider's key into {key}, then: chmod 600 {key}")
-    print(f"  {NAME} doctor --data {data}")
-    print(f"  {NAME} serve --data {data}")
-    print(f"  {NAME} tokens create --data {data}    # one for each device, or: approve CODE")
-    print(f"\nThe owner's page, when the service runs (good once, for a day; later: {NAME} sign-in):")
+    print("\n".join(_next(data, configured.profiles["default"].source)))
+    print(f"\nThe owner's page, when the service runs (good once, for a day; later: {NAME} sign-in --data {data}):")
     link = asyncio.run(commands.sign_in_link(configured, life_s=86_400))
     print(f"  {link}")
     _show_code(link)
     return 0
 
 
+def _next(data: Path, source: configuration.Source) -> Iterator[str]:
+    from appliance.provisioning.configuration import OpenAISource
+
+    yield "\nNext:"
+    named = source.api_key_file if isinstance(source, OpenAISource) else source.key_file
+    if named and not (data / named).exists():
+        whose = "provider's" if isinstance(source, OpenAISource) else "server's"
+        yield f"  (umask 077; cat > {data / named})    # paste your {whose} key, Enter, Ctrl-D"
+    yield f"  {NAME} doctor --data {data}"
+    yield f"  {NAME} serve --data {data}    # for devices on your network: --host 0.0.0.0"
+    yield f"  {NAME} approve CODE --data {data}    # the code that a device says; or, without a code:"
+    yield f"  {NAME} tokens create --data {data}"
+
+
 def _show_code(link: str) -> None:
-    """The link for a telephone's camera; only where a person looks."""
-    if sys.stdout.isatty():
+    """The link for a telephone's camera; only where a person looks, and where a telephone gets."""
+    if urlsplit(link).hostname in ("127.0.0.1", "::1", "localhost"):
+        hint = f"  (from another machine or a telephone: {NAME} sign-in --url http://ADDRESS:PORT of this one)"
+        print(hint, file=sys.stderr)  # what a script takes is the link
+    elif sys.stdout.isatty():
         import segno
 
         segno.make(str(link), error="l").terminal(compact=True)
@@ -130,6 +152,7 @@ def _serve(parsed: argparse.Namespace, data: Path) -> int:
     tls = serve.Tls(Path(parsed.certificate), Path(parsed.key)) if parsed.certificate else None
     if tls:
         certificates.check_pair(tls.certificate, tls.key)
+    database.check_there(configured.store)
     asyncio.run(database.upgrade(configured.store, patience_s=_PATIENCE_S))
     listener = serve.listen(parsed.host, parsed.port)
     where = serve.url_of(listener, tls)

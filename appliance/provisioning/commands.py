@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from appliance.errors import ApplianceError, ConfigError, StateError
+from appliance.errors import ApplianceError, ConfigError
 from appliance.provisioning import (
     audit,
     authorizations,
@@ -31,7 +31,6 @@ from appliance.provisioning import (
     transfer,
 )
 from appliance.provisioning.arguments import DEFAULT_PORT
-from appliance.provisioning.schema import REVISION
 from appliance.provisioning.settings import Settings
 
 
@@ -55,10 +54,10 @@ async def run(parsed: argparse.Namespace, data: Path) -> str:
     configured = settings.load(data)
     if parsed.command == "import":
         await database.upgrade(configured.store)  # a fresh store needs no `init` before
+    database.check_there(configured.store)
     async with _opened(configured) as engine:
         async with engine.begin() as connection:
-            if await database.version(connection) != REVISION:
-                raise StateError("the database is not up to date", hint="run init again: it upgrades")
+            database.check_version(await database.version(connection), configured.store)
         if parsed.command == "export":
             count = await transfer.export_to(engine, Path(parsed.file))
             return f"exported {count} row(s) into {parsed.file}; it holds no secret, but names every device"
@@ -77,11 +76,8 @@ async def _opened(configured: Settings) -> AsyncIterator[AsyncEngine]:
     engine = database.connect(configured.store)
     try:
         yield engine
-    except OperationalError as error:
-        raise StateError(
-            f"the database {configured.store} does not answer",
-            hint=f"type: voice-provisioning doctor --data {configured.data}",
-        ) from error
+    except DatabaseError as error:
+        raise database.unusable(configured.store, error) from error
     finally:
         await engine.dispose()
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Table, inspect, text
+from sqlalchemy import Column, Connection, Delete, Table, bindparam, delete, inspect, select, text
 from sqlalchemy.dialects import postgresql as postgresql_dialect
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -65,11 +65,46 @@ def _addition(dialect: str, table: Table) -> Insert:
     return _insert(dialect, table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
+def forgetting(key: Column[Any], moment: Column[Any], at_most: int) -> Delete:
+    """A DELETE of a few rows whose moment is before the parameter ``before_ms``.
+
+    Those that another request is busy with are left to it: no two wait for each other.
+    """
+    past = select(key).where(moment < bindparam("before_ms")).limit(at_most).with_for_update(skip_locked=True)
+    return delete(key.table).where(key.in_(past))
+
+
 async def version(connection: AsyncConnection) -> str | None:
     """The schema's version, None for an empty database."""
     if not await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version")):
         return None
     return (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+
+
+def check_there(store: Store) -> None:
+    """Passes a store that may be opened: SQLite makes a file that is missing, and an empty fleet is no fleet.
+
+    Raises:
+        StateError: the file is missing.
+    """
+    if store.path and not store.path.exists():
+        raise StateError(f"{store.path} is missing", hint="restore a backup, or run init again to start empty")
+
+
+def check_version(found: str | None, store: Store) -> None:
+    """Passes this version's schema.
+
+    Raises:
+        StateError: it is another one.
+    """
+    if found is not None and found > REVISION:
+        raise _newer(str(store))
+    if found != REVISION:
+        raise StateError(f"schema {found or 'none'} in {store}, wanted {REVISION}", hint="run init again: it upgrades")
+
+
+def _newer(where: str) -> StateError:
+    return StateError(f"{where} was made by a newer version", hint="install that version again, or restore a backup")
 
 
 async def upgrade(
@@ -94,14 +129,18 @@ async def upgrade(
                 patience_s -= _RETRY_S
                 await sleep(_RETRY_S)
     except SQLAlchemyError as error:
-        raise StateError(
-            f"cannot use the database {store} ({error.__class__.__name__})",
-            hint="is it whole, writable, and not in use by another program?"
-            if store.path
-            else "does it run, do user, database and password fit? (voice-provisioning doctor)",
-        ) from error
+        raise unusable(store, error) from error
     finally:
         await engine.dispose()
+
+
+def unusable(store: Store, error: SQLAlchemyError) -> StateError:
+    """The error for a store that fails; the driver's own first line says how, the rest repeats the statement."""
+    said = str(getattr(error, "orig", None) or type(error).__name__).partition("\n")[0][:200]
+    remedy = "is it whole, writable, and not in use by another program? Damaged: stop the service, restore a backup"
+    if not store.path:
+        remedy = "does it run, do user, database and password fit?"
+    return StateError(f"cannot use the database {store} ({said})", hint=remedy)
 
 
 async def _upgrade(engine: AsyncEngine, store: Store) -> str:
@@ -128,6 +167,4 @@ def _run_migrations(connection: Connection, where: str) -> None:
     try:
         command.upgrade(config, "head")
     except CommandError as error:
-        raise StateError(
-            f"{where} was made by a newer version", hint="install that version again, or restore a backup"
-        ) from error
+        raise _newer(where) from error

@@ -9,11 +9,11 @@ from __future__ import annotations
 import base64
 
 import msgspec
-from sqlalchemy import ColumnElement, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import Secret
-from appliance.provisioning import audit, database, secrets
+from appliance.provisioning import audit, database, preregistrations, secrets
 from appliance.provisioning.limits import Allowance
 from appliance.provisioning.nonces import WINDOW_S
 from appliance.provisioning.problems import RefusalError
@@ -60,6 +60,7 @@ class Device(msgspec.Struct, frozen=True):
     id: str
     profile: str
     status: str
+    thumbprint: str
     enrolment_token_id: str | None = None
 
 
@@ -84,21 +85,14 @@ def of_key(thumbprint: str) -> ColumnElement[bool]:
 
 async def find(connection: AsyncConnection, thumbprint: str) -> Device | None:
     """The device of a key, locked until the transaction ends."""
-    columns = (DEVICES.c.id, DEVICES.c.profile, DEVICES.c.status, DEVICES.c.enrolment_token_id)
+    columns = (DEVICES.c[name] for name in Device.__struct_fields__)
     exact_first = (DEVICES.c.thumbprint == thumbprint).desc()
     query = select(*columns).where(of_key(thumbprint)).order_by(exact_first).limit(1).with_for_update()
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else Device(**row._asdict())
 
 
-# A few at a time, and those that another request is about to delete left to it: no two wait for each other.
-_expired = (
-    select(SEEN_PROOFS.c.jti_sha256)
-    .where(SEEN_PROOFS.c.expires_ms < bindparam("now_ms"))
-    .limit(100)
-    .with_for_update(skip_locked=True)
-)
-_FORGET_SOME = delete(SEEN_PROOFS).where(SEEN_PROOFS.c.jti_sha256.in_(_expired))
+_FORGET_SOME = database.forgetting(SEEN_PROOFS.c.jti_sha256, SEEN_PROOFS.c.expires_ms, 100)
 
 
 async def remember(connection: AsyncConnection, proof: Proof, now_ms: int) -> None:
@@ -107,7 +101,7 @@ async def remember(connection: AsyncConnection, proof: Proof, now_ms: int) -> No
     Raises:
         RefusalError: it was used before.
     """
-    await connection.execute(_FORGET_SOME, {"now_ms": now_ms})
+    await connection.execute(_FORGET_SOME, {"before_ms": now_ms})
     row = {"jti_sha256": proof.jti_sha256, "expires_ms": now_ms + 2 * WINDOW_S * 1000}
     if not await database.add(connection, SEEN_PROOFS, row):
         raise replayed()
@@ -181,16 +175,22 @@ async def authenticate(connection: AsyncConnection, token: str, proof: Proof, no
     if row.status != "active":
         raise RefusalError(403, "device_suspended", "the owner has suspended this device")
     if row.thumbprint != proof.thumbprint:
-        await _change_key(connection, row.id, token, proof, now_ms)
-    if row.last_seen_ms is None or now_ms - row.last_seen_ms >= _SEEN_EVERY_MS:
+        await _change_key(connection, row.id, row.thumbprint, token, proof, now_ms)
+    if row.last_seen_ms is None or abs(now_ms - row.last_seen_ms) >= _SEEN_EVERY_MS:
         await connection.execute(update(DEVICES).where(DEVICES.c.id == row.id).values(last_seen_ms=now_ms))
     allowance = Allowance(row.tokens, row.filled_ms, row.day, row.sessions, row.seconds)
     return Caller(id=row.id, profile=row.profile, allowance=allowance)
 
 
-async def _change_key(connection: AsyncConnection, device_id: str, token: str, proof: Proof, now_ms: int) -> None:
+async def _change_key(
+    connection: AsyncConnection, device_id: str, old_thumbprint: str, token: str, proof: Proof, now_ms: int
+) -> None:
+    theirs = await find(connection, proof.thumbprint)
+    if theirs is not None and theirs.id != device_id:
+        raise RefusalError(401, "invalid_token", "the key has become another device's meanwhile")
     values = {"thumbprint": proof.thumbprint, "changed_ms": now_ms}
     await connection.execute(update(DEVICES).where(DEVICES.c.id == device_id).values(values))
+    await preregistrations.hand_over(connection, old_thumbprint, proof.thumbprint)
     await end_tokens(connection, device_id, now_ms, keep=token)
     await audit.note(connection, device_id, "key changed", device_id, "the new key was used", now_ms=now_ms)
 

@@ -21,7 +21,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from appliance.errors import ApplianceError, ConfigError
+from appliance.errors import ApplianceError, ConfigError, StateError
 from appliance.provisioning import certificates, database, profiles, secrets, settings, upstream
 from appliance.provisioning.certificates import Certificate
 from appliance.provisioning.configuration import OpenAISource, Profile
@@ -72,28 +72,26 @@ def _private_files(configured: Settings) -> list[Path]:
 
 
 async def _database(configured: Settings, offered: dict[str, Profile]) -> AsyncIterator[Finding]:
-    path = configured.store.path
-    if path and not path.exists():
-        yield Finding(f"database: {path} is missing", "restore a backup, or run init again to start empty")
+    try:
+        database.check_there(configured.store)
+    except StateError as error:
+        yield Finding(f"database: {error.message}", error.hint)
         return
     engine = database.connect(configured.store)
     try:
         async with engine.connect() as connection:
-            found = await database.version(connection)
-            if found != REVISION:
-                yield Finding(f"database: schema {found}, wanted {REVISION}", "run init again: it upgrades")
-                return
-            yield await _state_of(connection, sqlite=path is not None)
+            database.check_version(await database.version(connection), configured.store)
+            yield await _state_of(connection, sqlite=configured.store.path is not None)
             for listed in await profiles.listed(connection, configured):
                 if listed.profile is None:
                     yield Finding(listed.fault, f"correct it: voice-provisioning profiles set {listed.name} FILE")
                 else:
                     offered[listed.name] = listed.profile
-    except ConfigError as error:
+    except (ConfigError, StateError) as error:
         yield Finding(f"database: {error.message}", error.hint)
     except SQLAlchemyError as error:
-        what = f"database: cannot be used ({type(error).__name__})"
-        yield Finding(what, f"is {configured.store} up, whole and writable, and its password right?")
+        unusable = database.unusable(configured.store, error)
+        yield Finding(f"database: {unusable.message}", unusable.hint)
     finally:
         await engine.dispose()
 
@@ -120,7 +118,10 @@ async def _profile(configured: Settings, name: str, profile: Profile, client: ht
     try:
         await source.mint(secrets.safety_identifier(configured.pepper, "doctor"))
     except upstream.UpstreamError as error:
-        return Finding(f"profile {name}: {error.detail}", "correct key, base_url, session or the provider account")
+        remedy = "correct key, base_url, session or the provider account"
+        if error.detail.startswith(upstream.NO_ANSWER):
+            remedy = "is this machine on the network, and base_url right?"
+        return Finding(f"profile {name}: {error.detail}", remedy)
     took_ms = (time.perf_counter() - started_s) * 1000
     if isinstance(profile.source, OpenAISource):
         return Finding(f"profile {name}: minted a secret for {source.model} in {took_ms:.0f} ms and threw it away")

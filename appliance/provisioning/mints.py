@@ -30,7 +30,10 @@ from appliance.provisioning.schema import MINTS, REPORTS
 KEY_LIFE_S = 600
 _ATTEMPTS_PER_KEY = 3
 QUOTA = "quota_exceeded"
-_CHARGED = ("pending", "minted")  # a pending one may belong to a replica that died: it counts, once
+_CHARGED = (
+    "pending",
+    "minted",
+)  # a pending one may belong to a replica that died: it counts, once, until `abandoned` settles it
 
 
 class Attempt(msgspec.Struct, frozen=True):

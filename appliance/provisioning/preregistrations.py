@@ -12,7 +12,7 @@ import csv
 from collections.abc import Iterable, Iterator
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import ConfigError
@@ -85,6 +85,14 @@ async def use(connection: AsyncConnection, thumbprint: str, *, now_ms: int) -> E
     if row.used_ms is None:
         await connection.execute(update(table).where(by_key).values(used_ms=now_ms))
     return Entry(thumbprint=row.thumbprint, name=row.name, profile=row.profile)
+
+
+async def hand_over(connection: AsyncConnection, old: str, new: str) -> None:
+    """A device has changed its key: its place in the list is the new key's, and the old one is a stranger's."""
+    table = PREREGISTRATIONS
+    row = (await connection.execute(delete(table).where(table.c.thumbprint == old).returning(table))).one_or_none()
+    if row is not None:
+        await database.add(connection, table, {**row._asdict(), "thumbprint": new})
 
 
 async def note_import(connection: AsyncConnection, added: int, actor: str, *, now_ms: int) -> None:

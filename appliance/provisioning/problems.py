@@ -70,7 +70,7 @@ def answer(request: Request, refusal: RefusalError) -> Response:
     headers = {}
     if refusal.retry_after_s is not None:
         headers["Retry-After"] = str(refusal.retry_after_s)
-    if request.url.path.startswith("/oauth/"):
+    if request.scope["path"].startswith("/oauth/"):
         # RFC 6749 §5.2 and RFC 9449 §8: the token endpoint says 400 where a resource says 401.
         status = 400 if refusal.status == 401 else refusal.status
         content: dict[str, object] = {"error": refusal.code, "error_description": refusal.detail}

@@ -9,16 +9,46 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 
+import msgspec
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from appliance.provisioning import database, limits
+from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.schema import FLEET_BUCKET
 
 _NAME = "all"
 _LEASE_S = 0.2
 _LEASE_LIFE_MS = 1_000
+_RETRY_SPREAD_S = 5
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """What a replica takes, and the bucket after it; ``wait_ms``: until one more can be had."""
+
+    taken: int
+    tokens: float
+    filled_ms: int
+    wait_ms: int
+
+
+def lease(tokens: float, filled_ms: int, now_ms: int, per_s: float) -> Lease:
+    """One replica's share of a bucket that held ``tokens`` at ``filled_ms``. Pure."""
+    # Replicas' clocks differ a little: time that one has given out already is not given out again.
+    set_back = filled_ms - now_ms > limits.CLOCKS_DIFFER_MS
+    passed_ms = max(0, now_ms - filled_ms)
+    tokens = min(max(1.0, per_s), tokens + passed_ms * per_s / 1_000)
+    taken = min(int(tokens), max(1, math.ceil(per_s * _LEASE_S)))
+    left = tokens - taken
+    return Lease(taken, left, now_ms if set_back else max(filled_ms, now_ms), math.ceil((1 - left) * 1_000 / per_s))
+
+
+def refusal(wait_ms: int, random: Callable[[], float]) -> RefusalError:
+    """What a device is told for which nothing is left; all that were told one second would come back in one second."""
+    wait_s = math.ceil(wait_ms / 1_000 + random() * _RETRY_SPREAD_S)
+    return RefusalError(503, "overloaded", "the fleet asks for more than the provider allows", retry_after_s=wait_s)
 
 
 class ProviderBucket:
@@ -34,7 +64,9 @@ class ProviderBucket:
 
     def wait_ms(self, now_ms: int) -> int:
         """How long nothing is to be had, as far as is known without asking; 0 when it is worth asking."""
-        return max(0, self._empty_until_ms - now_ms) if self._per_s else 0
+        wait_ms = self._empty_until_ms - now_ms
+        # Longer than one takes to come: the clock was set back, and must not stop the fleet until it is late again.
+        return wait_ms if self._per_s and 0 < wait_ms <= math.ceil(1_000 / self._per_s) else 0
 
     async def take(self, now_ms: int) -> int:
         """Takes leave for one mint: returns 0, or the milliseconds until it is worth asking again."""
@@ -53,17 +85,13 @@ class ProviderBucket:
             return 0
 
     async def _lease(self, now_ms: int) -> tuple[int, int]:
-        table, full = FLEET_BUCKET, max(1.0, self._per_s)
+        table = FLEET_BUCKET
         by_name = table.c.name == _NAME
         async with database.quick(self._engine).begin() as connection:
-            row = {"name": _NAME, "tokens": full, "filled_ms": now_ms}
+            row = {"name": _NAME, "tokens": max(1.0, self._per_s), "filled_ms": now_ms}
             await database.add(connection, table, row)
             found = (await connection.execute(select(table).where(by_name).with_for_update())).one()
-            # Replicas' clocks differ a little: time that one has given out already is not given out again.
-            set_back = found.filled_ms - now_ms > limits.CLOCKS_DIFFER_MS
-            passed_ms = max(0, now_ms - found.filled_ms)
-            tokens = min(full, found.tokens + passed_ms * self._per_s / 1_000)
-            taken = min(int(tokens), max(1, math.ceil(self._per_s * _LEASE_S)))
-            changed = {"tokens": tokens - taken, "filled_ms": now_ms if set_back else max(found.filled_ms, now_ms)}
+            share = lease(found.tokens, found.filled_ms, now_ms, self._per_s)
+            changed = {"tokens": share.tokens, "filled_ms": share.filled_ms}
             await connection.execute(update(table).where(by_name).values(changed))
-        return taken, math.ceil((1 - (tokens - taken)) * 1_000 / self._per_s)
+        return share.taken, share.wait_ms

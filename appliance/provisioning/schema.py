@@ -137,7 +137,7 @@ MINTS = Table(
     Column("profile", String(64), nullable=False),
     Column("transport", String(16), nullable=False),
     Column("at_ms", BigInteger, nullable=False, index=True),
-    Column("outcome", String(32), nullable=False),  # pending minted, or the code of the refusal
+    Column("outcome", String(32), nullable=False),  # pending minted abandoned, or the code of the refusal
     Column("latency_ms", Integer),
     Column("secret_sha256_prefix", String(16)),
     Column("upstream_request_id", String(128)),

@@ -14,6 +14,7 @@ import msgspec
 import uvicorn
 
 from appliance.errors import ConfigError
+from appliance.provisioning.connections import Connection
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -60,12 +61,13 @@ class Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             loop="asyncio",
-            http="h11",
+            http=Connection,
             ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # what a stranger writes into X-Forwarded-… is not our address: the issuer is
             h11_max_incomplete_event_size=16_384,
             timeout_keep_alive=15,
             timeout_graceful_shutdown=5,

@@ -60,7 +60,8 @@ class Service:
             RefusalError: as `check_proof`.
         """
         issuer = self.issuer(request)
-        url = issuer + request.url.path
+        # The path as it was sent, and never read out of a URL that the Host header is part of.
+        url = issuer + request.scope["raw_path"].decode("ascii")
         proof = proofs.verify(values, method=request.method, url=url, access_token=access_token)
         if not proof.nonce or not nonces.accepts(self.settings.nonce_secret, issuer, self.now(), proof.nonce):
             raise RefusalError(401, "use_dpop_nonce", "repeat with the nonce of this answer's DPoP-Nonce header")

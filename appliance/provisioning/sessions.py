@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from appliance.provisioning import devices, mints, secrets
+from appliance.provisioning import devices, mints, provider_bucket, secrets
 from appliance.provisioning.catalogue import Offer
 from appliance.provisioning.mints import Attempt, Opened
 from appliance.provisioning.problems import PROBLEMS, RefusalError, invalid_request, printable
@@ -116,7 +116,7 @@ async def create_session(request: Request) -> Response:
     proof = service.check_proof(request, token)
     now_ms = service.now_ms()
     if wait_ms := service.provider.wait_ms(now_ms):
-        raise _overloaded(service, wait_ms)
+        raise provider_bucket.refusal(wait_ms, service.random)
     async with service.quick.begin() as connection:
         caller = await devices.authenticate(connection, token, proof, now_ms)
         offer = await _choose(service, connection, caller.profile, body, now_ms)
@@ -128,7 +128,7 @@ async def create_session(request: Request) -> Response:
         raise RefusalError(429, mints.QUOTA, detail, retry_after_s=math.ceil(opened.refused.after_ms / 1000))
     try:
         if wait_ms := await service.provider.take(now_ms):
-            raise _overloaded(service, wait_ms)
+            raise provider_bucket.refusal(wait_ms, service.random)
         minted = await offer.upstream.mint(secrets.safety_identifier(service.settings.pepper, caller.id))
     except (UpstreamError, RefusalError) as error:
         request_id = error.request_id if isinstance(error, UpstreamError) else None
@@ -150,12 +150,6 @@ async def create_session(request: Request) -> Response:
 
 def _ms_since(started_s: float) -> int:
     return round((time.perf_counter() - started_s) * 1000)
-
-
-def _overloaded(service: Service, wait_ms: int) -> RefusalError:
-    # Whoever is told the same second comes back in the same second.
-    wait_s = math.ceil(wait_ms / 1000 + service.random() * _OVERLOADED_RETRY_S)
-    return RefusalError(503, "overloaded", "the fleet asks for more than the provider allows", retry_after_s=wait_s)
 
 
 async def _choose(

@@ -20,6 +20,7 @@ DATABASE_NAME = "provisioning.sqlite3"
 PEPPER_NAME = "pepper"
 NONCE_SECRET_NAME = "nonce-secret"  # noqa: S105 a file's name
 SECRET_BYTES = 32
+RETENTION_DAYS = 400  # a year, and the months in which its bill is looked at
 
 
 class Store(msgspec.Struct, frozen=True):
@@ -42,6 +43,10 @@ class _Fleet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mints_per_s: float = 0.0
 
 
+class _Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    days: int = RETENTION_DAYS
+
+
 class _Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: str
 
@@ -52,6 +57,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     upstreams: dict[str, Source] = {}
     store: _StoreSection | None = None
     fleet: _Fleet = _Fleet()
+    retention: _Retention = _Retention()
     metrics: _Metrics | None = None
 
 
@@ -66,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True):
     pepper: bytes
     nonce_secret: bytes
     fleet_per_s: float = 0.0
+    retention_days: int = 0
     metrics_listen: tuple[str, int] | None = None
 
     def __repr__(self) -> str:
@@ -99,6 +106,8 @@ def load(data: Path) -> Settings:
         raise ConfigError(f"{path}: there is no [profiles.default]", hint="devices ask for it unless told otherwise")
     if not 0 <= file.fleet.mints_per_s < 1e6:
         raise ConfigError(f"{path}: fleet.mints_per_s = {file.fleet.mints_per_s}", hint="0 switches the limit off")
+    if not 0 <= file.retention.days <= 36_500:
+        raise ConfigError(f"{path}: retention.days = {file.retention.days}", hint="0 keeps everything")
     return Settings(
         data=data,
         issuer=check_issuer(file.issuer, path),
@@ -108,6 +117,7 @@ def load(data: Path) -> Settings:
         pepper=_secret(data / PEPPER_NAME),
         nonce_secret=_secret(data / NONCE_SECRET_NAME),
         fleet_per_s=file.fleet.mints_per_s,
+        retention_days=file.retention.days,
         metrics_listen=_listen(file.metrics.listen, path) if file.metrics else None,
     )
 

@@ -1,7 +1,8 @@
 """Moves everything from one store to another: SQLite to PostgreSQL when one box is not enough, and back.
 
 One JSON line per row between a first line that says what it is and a last one that counts, so that a cut file is
-noticed. Streamed: size does not matter. There are no secrets in it but hashes, yet it lists the whole fleet.
+noticed. Streamed: size does not matter. There are no secrets in it but hashes, yet it lists the whole fleet. Whoever
+may write such a file decides who is enrolled and signed in: import only your own.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ async def import_from(engine: AsyncEngine, path: Path) -> int:
                 await _restart_counters(connection)
     except OSError as error:
         raise StateError(f"cannot read {path} ({error.strerror})", hint="name a file made by `export`") from error
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, OverflowError) as error:  # a number that SQLite cannot hold is not one of its errors
         raise StateError(
             f"{path} holds a row that does not fit ({type(error).__name__})", hint="nothing was imported: export again"
         ) from error
@@ -147,7 +148,7 @@ def _lines(file: IO[bytes], path: Path) -> Iterator[_Line]:
     for raw in file:
         try:
             line = decoder.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             break
         if line.row is None:
             if line.rows == count and not file.read(1):

@@ -19,6 +19,7 @@ from appliance.provisioning.configuration import OpenAISource, Profile, StaticSo
 from appliance.provisioning.settings import Settings
 
 SECRET_LIFE_S = 60
+NO_ANSWER = "no answer from"
 _TIMEOUT = httpx2.Timeout(15.0, connect=5.0)
 _LIMITS = httpx2.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=60.0)
 
@@ -111,7 +112,7 @@ class OpenAIUpstream:
                 response = await self._client.post(self._url, json=self._body, headers=headers)
         except httpx2.TransportError as error:
             # The exception's text may hold headers of a malformed answer; its class says enough.
-            detail = f"no answer from {self._url} ({type(error).__name__})"
+            detail = f"{NO_ANSWER} {self._url} ({type(error).__name__})"
             raise UpstreamError("upstream_unavailable", detail) from None
         if response.status_code not in (200, 201):
             raise _failure(response, self._url)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from appliance.credentials.enrolment import Enrolment
 from appliance.credentials.http import HttpClient, Response
 from appliance.credentials.identity import Identity
-from appliance.credentials.mint import Grant, Limits, Minter, _grant, _refusal
+from appliance.credentials.mint import Grant, Limits, Minter, _grant, refusal
 from appliance.errors import ProvisioningError, Secret
 from tests.credentials.server import HANG, Scripted, http, scripted
 
@@ -169,11 +169,11 @@ def test_no_answer_escapes_the_taxonomy(status: int, body: bytes, wait: str) -> 
         _grant(response, "http://127.0.0.1/v1/sessions")
     assert refused.value.code == "bad_answer"
     with pytest.raises(ProvisioningError) as refused:
-        raise _refusal(response, "http://127.0.0.1/v1/sessions")
+        raise refusal(response, "http://127.0.0.1/v1/sessions")
     assert refused.value.code == "bad_answer"
 
 
 @given(wait=st.text() | st.integers().map(str))
 def test_any_retry_after_is_bounded(wait: str) -> None:
-    error = _refusal(Response(429, {"retry-after": wait}, b'{"code": "quota_exceeded"}'), "http://a")
+    error = refusal(Response(429, {"retry-after": wait}, b'{"code": "quota_exceeded"}'), "http://a")
     assert error.retry_after_s is None or 0 <= error.retry_after_s <= 86_400

@@ -41,13 +41,18 @@ class Answer:
         return cls(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 512  # a fleet connects at once; five would make the sixth wait for a second
+    daemon_threads = True
+
+
 class FakeUpstream:
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         self.minted: list[str] = []
         self.script: deque[Answer] = deque()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self.usual = Answer()  # without a script
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     @property
@@ -84,7 +89,7 @@ class FakeUpstream:
                 answer = fake.script.popleft() if fake.script else None
                 if answer is None and headers.get("authorization") != f"Bearer {KEY}":
                     answer = Answer.failure(401, "invalid_api_key")
-                answer = answer or Answer()
+                answer = answer or fake.usual
                 time.sleep(answer.delay_s)
                 if answer.drop:
                     self.close_connection = True

@@ -8,6 +8,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -15,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Secret
+from appliance.provisioning import abandoned
 from appliance.provisioning.settings import Store
 from tests.fakes.upstream import Answer, FakeUpstream
 from tests.provisioning.postgres import Postgres
-from tests.provisioning.running import Device, command, enrolled, enrolment_token, make_data, service
+from tests.provisioning.running import Device, command, database_of, enrolled, enrolment_token, make_data, service
 
 pytestmark = pytest.mark.usefixtures("store")
 Capsys = pytest.CaptureFixture[str]
@@ -117,7 +119,60 @@ async def replica(data: Path) -> AsyncIterator[tuple[str, asyncio.subprocess.Pro
         await process.wait()
 
 
-def test_a_replica_killed_in_mid_mint_charges_nobody_twice(tmp_path: Path, capsys: Capsys) -> None:
+async def settled(store: Store, after_s: float) -> int:
+    """Looks for abandoned attempts of today, as a replica does that much later."""
+    async with database_of(store) as engine:
+        now_ms = round((time.time() + after_s) * 1000)
+        return await abandoned.settle(engine, now_ms - abandoned.LOOKS_BACK_MS, now_ms)
+
+
+def test_a_charge_whose_replica_died_is_given_back_when_nobody_repeats(
+    store: Store, tmp_path: Path, capsys: Capsys
+) -> None:
+    async def story(upstream: FakeUpstream) -> None:
+        async with enrolled(tmp_path, capsys, upstream) as (running, device, known):
+            await device.send("/v1/sessions", body=b"{}", headers={})
+            assert (await device.ask_session(known.token, key="key-00000001")).status == 201
+            assert (await device.ask_session(known.token, key="key-00000002")).status == 201
+            running.query("update mints set outcome = 'pending' where idempotency_key = 'key-00000002'")
+            assert await settled(store, after_s=62) == 1
+            assert running.query("select sessions from allowances") == [(1,)]
+            again = await device.ask_session(known.token, key="key-00000002")  # later than any device would
+            assert again.status == 201
+            assert running.query("select sessions from allowances") == [(2,)]
+            assert await settled(store, after_s=62) == 0
+
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
+def test_replicas_look_for_abandoned_attempts_by_themselves(store: Store, tmp_path: Path, capsys: Capsys) -> None:
+    async def story(upstream: FakeUpstream) -> None:
+        waits: list[float] = []
+
+        def late() -> int:
+            return round((time.time() + 62) * 1000)
+
+        async def sleep(wait_s: float) -> None:
+            waits.append(wait_s)
+            if len(waits) == 3:
+                raise asyncio.CancelledError
+
+        async with enrolled(tmp_path, capsys, upstream) as (running, device, known):
+            await device.send("/v1/sessions", body=b"{}", headers={})
+            assert (await device.ask_session(known.token)).status == 201
+            running.query("update mints set outcome = 'pending'")
+            async with database_of(store) as engine:
+                with pytest.raises(asyncio.CancelledError):
+                    await abandoned.keep_settling(engine, late, lambda: 0.5, sleep)
+            assert running.query("select outcome from mints") == [("abandoned",)]
+            assert waits == [30.0] * 3
+
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
+def test_a_replica_killed_in_mid_mint_charges_nobody_twice(store: Store, tmp_path: Path, capsys: Capsys) -> None:
     async def story(upstream: FakeUpstream) -> None:
         data = await asyncio.to_thread(make_data, tmp_path, upstream.url)
         token = await asyncio.to_thread(enrolment_token, data, capsys)
@@ -143,6 +198,11 @@ def test_a_replica_killed_in_mid_mint_charges_nobody_twice(tmp_path: Path, capsy
             rows = running.query("select session_id, outcome from mints order by outcome")
             assert rows == [(content["session_id"], "minted"), (content["session_id"], "pending")]
             assert running.query("select sessions from allowances") == [(1,)]
+            assert await settled(store, after_s=50) == 0, "somebody may still work at it"
+            assert sorted(await asyncio.gather(*(settled(store, after_s=62) for _ in range(2)))) == [0, 1]
+            rows = running.query("select outcome from mints order by outcome")
+            assert rows == [("abandoned",), ("minted",)]
+            assert running.query("select sessions from allowances") == [(1,)], "the repeat has used the charge"
 
     with FakeUpstream() as upstream:
         asyncio.run(story(upstream))

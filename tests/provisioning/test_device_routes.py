@@ -125,6 +125,56 @@ def test_a_key_change_is_signed_by_both_keys(tmp_path: Path, capsys: Capsys) -> 
         asyncio.run(story(upstream))
 
 
+def test_a_key_that_was_changed_is_a_strangers(tmp_path: Path, capsys: Capsys) -> None:
+    """Whoever got hold of the old key, the reason for changing it, must not push the device out with it."""
+
+    async def story(upstream: FakeUpstream) -> None:
+        async with enrolled(tmp_path, capsys, upstream) as (running, old, known):
+            listed = tmp_path / "keys"
+            listed.write_text(old.identity.thumbprint + ",hall\n")
+            imports = ("devices", "import", str(listed), "--data", str(running.data))
+            assert await asyncio.to_thread(command, *imports) == 0
+            new = Device(tmp_path / "new", running.url)
+            await old.ask_session(known.token)
+            changed = json.loads((await change_key(old, new.identity, known.token)).body)["access_token"]
+            await new.ask_session(changed)
+            assert (await new.ask_session(changed)).status == 201
+            assert running.query("select thumbprint, name from preregistrations") == [(new.identity.thumbprint, "hall")]
+            assert await asyncio.to_thread(command, *imports) == 0  # the list as it was is imported once more
+            opened = await old.form("/oauth/device_authorization", "client_id=voice-appliance")
+            assert running.query("select status from authorizations where user_code <> ''") == [("pending",)]
+            assert opened.status == 200
+            token = await asyncio.to_thread(enrolment_token, running.data, capsys, "--uses", "5")
+            with pytest.raises(ProvisioningError) as refused:
+                await old.enrol(token)
+            assert refused.value.code == "access_denied"
+            assert (await new.ask_session(changed, key="key-00000002")).status == 201
+            await new.enrol(None)  # the list knows the new key, so that a device that forgets its token comes back
+
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
+def test_a_key_that_two_devices_were_offered_is_the_firsts(tmp_path: Path, capsys: Capsys) -> None:
+    async def story(upstream: FakeUpstream) -> None:
+        async with enrolled(tmp_path, capsys, upstream) as (running, one, known):
+            other = Device(tmp_path / "other", running.url)
+            theirs = await other.enrol(await asyncio.to_thread(enrolment_token, running.data, capsys))
+            both = Device(tmp_path / "both", running.url)
+            await one.ask_session(known.token)
+            await other.ask_session(theirs.token)
+            first = json.loads((await change_key(one, both.identity, known.token)).body)["access_token"]
+            second = json.loads((await change_key(other, both.identity, theirs.token)).body)["access_token"]
+            await both.ask_session(first)
+            assert (await both.ask_session(first)).status == 201
+            refused = await both.ask_session(second, key="key-00000002")
+            assert (refused.status, code(refused)) == (401, "invalid_token")
+            assert (await other.ask_session(theirs.token, key="key-00000003")).status == 201
+
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
 def test_a_key_known_before_enrols_by_itself(tmp_path: Path, capsys: Capsys) -> None:
     async def story(upstream: FakeUpstream) -> None:
         data = await asyncio.to_thread(make_data, tmp_path, upstream.url)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.credentials.http import Response
-from appliance.provisioning import limits
+from appliance.provisioning import database, limits
 from appliance.provisioning.configuration import Limits
 from appliance.provisioning.limits import DAY_MS, Allowance, Refused
 from appliance.provisioning.provider_bucket import ProviderBucket
@@ -206,6 +206,22 @@ def test_the_fleet_is_kept_to_what_the_provider_allows(tmp_path: Path, capsys: C
 
     with FakeUpstream() as upstream:
         asyncio.run(story(upstream))
+
+
+def test_a_clock_set_back_does_not_stop_the_fleet(store: Store, tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "data").mkdir(exist_ok=True)
+        await database.upgrade(store)
+        async with database_of(store) as engine:
+            bucket = ProviderBucket(engine, 1.0)
+            assert await bucket.take(NOON_MS) == 0
+            assert await bucket.take(NOON_MS) == 1_000
+            hour_ago_ms = NOON_MS - 3_600_000
+            assert bucket.wait_ms(hour_ago_ms) == 0
+            assert 0 <= await bucket.take(hour_ago_ms) <= 1_000
+            assert await bucket.take(hour_ago_ms + 1_000) == 0
+
+    asyncio.run(story())
 
 
 def test_replicas_share_what_the_provider_allows(store: Store, tmp_path: Path) -> None:

@@ -72,7 +72,9 @@ def test_a_replayed_enrolment_and_poll(tmp_path: Path, capsys: pytest.CaptureFix
 def test_no_stale_or_foreign_nonce(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async def attack(running: Running, device: Device, known: Enrolment) -> None:
         own = nonces.issue(b"x" * 32, running.url, time.time())
-        for nonce in (own, None, "", "é", "AAAA", device.nonce and device.nonce[:-1] + "A"):
+        good = device.nonce or ""
+        changed = good[:-1] + ("B" if good.endswith("A") else "A")
+        for nonce in (own, None, "", "é", "AAAA", changed):
             refused = await device.ask_session(known.token, nonce=nonce)
             assert (refused.status, code_of(refused)) == (401, "use_dpop_nonce")
             assert 'error="use_dpop_nonce"' in refused.headers["www-authenticate"]
@@ -189,6 +191,31 @@ def test_strangers_cannot_fill_the_database(tmp_path: Path, monkeypatch: pytest.
             first = Device(tmp_path / "d0", running.url)
             again = await first.form("/oauth/device_authorization", "client_id=voice-appliance")
             assert again.status == 200  # its own earlier one makes room
+
+    monkeypatch.setattr("appliance.provisioning.authorizations._PENDING_AT_MOST", 3)
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
+def test_strangers_who_do_not_wait_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(upstream: FakeUpstream) -> None:
+        data = await asyncio.to_thread(make_data, tmp_path, upstream.url)
+        clock = [time.time()]
+        async with service(data, lambda: clock[0]) as running:
+            ask, answers = "client_id=voice-appliance", []
+            waiter = Device(tmp_path / "waiter", running.url)
+            opened = json.loads((await waiter.form("/oauth/device_authorization", ask)).body)
+            poll = f"{ask}&grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code={opened['device_code']}"
+            for number in range(3):
+                stranger = Device(tmp_path / f"d{number}", running.url)
+                answers.append((await stranger.form("/oauth/device_authorization", ask)).status)
+            assert answers == [200, 200, 503]
+            clock[0] += 61
+            assert code_of(await waiter.form("/oauth/token", poll)) == "authorization_pending"
+            late = Device(tmp_path / "late", running.url)
+            assert (await late.form("/oauth/device_authorization", ask)).status == 200
+            assert code_of(await waiter.form("/oauth/token", poll)) in ("authorization_pending", "slow_down")
+            assert running.query("select count(*) from authorizations") == [(2,)]
 
     monkeypatch.setattr("appliance.provisioning.authorizations._PENDING_AT_MOST", 3)
     with FakeUpstream() as upstream:

@@ -55,6 +55,7 @@ def test_a_refused_choice_leaves_no_configuration(tmp_path: Path) -> None:
         ("", "missing required field `profiles`"),
         ("[profiles.other]\n" + PROFILE.replace("default", "other").partition("\n")[2], r"no \[profiles.default\]"),
         (PROFILE.replace("openai", "whatever"), "whatever"),
+        (PROFILE + "[retention]\ndays = -1\n", "retention.days = -1"),
         (PROFILE.replace("api_key_file", "api_key_fle"), "api_key_fle"),
         (PROFILE.replace('model = "m"', 'type = "realtime"'), "session: .*model"),
         (PROFILE.replace('model = "m"', 'model = "m"\ntype = "transcription"'), "session: "),

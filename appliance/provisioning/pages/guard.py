@@ -84,10 +84,15 @@ def _error_page(error: Exception, *, signed_in: bool = False) -> Response:
     return rendering.page("trouble.html", status=trouble.status, headers=headers, trouble=trouble)
 
 
-def not_found(request: Request) -> Response | None:
-    """A page for a person at a wrong address; None for whoever does not want HTML."""
-    if request.url.path.startswith(("/v1/", "/oauth/")) or "text/html" not in request.headers.get("accept", ""):
-        return None
-    response = _error_page(Trouble(404, "There is nothing here", "The address is not one of this service's."))
+def told(error: Exception) -> Response:
+    """What went wrong before any page was reached, as a page."""
+    response = _error_page(error)
     response.headers.update(HEADERS)
     return response
+
+
+def not_found(request: Request) -> Response | None:
+    """A page for a person at a wrong address; None for whoever does not want HTML."""
+    if request.scope["path"].startswith(("/v1/", "/oauth/")) or "text/html" not in request.headers.get("accept", ""):
+        return None
+    return told(Trouble(404, "There is nothing here", "The address is not one of this service's."))

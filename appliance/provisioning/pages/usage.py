@@ -35,6 +35,8 @@ class CountedDays:
         now_ms = service.now_ms()
         today = now_ms // DAY_MS
         found: dict[int, Used] = {}
+        # Not those to come either: a clock that was ahead for a while has counted them too early.
+        self._days = {day: used for day, used in self._days.items() if today - max(CHOICES) < day < today}
         for day in range(today, today - count, -1):
             if service.now() - started_s > _PATIENCE_S:
                 return found, count - len(found)
@@ -45,8 +47,6 @@ class CountedDays:
                 if now_ms >= (day + 1) * DAY_MS + _SETTLED_MS:
                     self._days[day] = known
             found[day] = known
-        for day in [day for day in self._days if day <= today - max(CHOICES)]:
-            del self._days[day]
         return found, 0
 
 
