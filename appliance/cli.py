@@ -92,6 +92,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from appliance.config import default_path
 
         return last_word.run(arguments.config or default_path())
+    if arguments.command in ("doctor", "bundle"):
+        from appliance.diagnosis import commands
+
+        return commands.COMMANDS[arguments.command](arguments)
     from appliance import maintenance
 
     return maintenance.COMMANDS[arguments.command](arguments)

@@ -1,4 +1,4 @@
-"""The commands for whoever sets an appliance up: check, devices, enrol, reset, calibrate; doctor, bundle.
+"""The commands for whoever sets an appliance up: check, devices, enrol, reset, rotate-key, calibrate.
 
 Responsible for: what they print and their exit codes. Not for: the running daemon.
 """
@@ -284,33 +284,6 @@ def _runs(control_socket: Path) -> bool:
     return True
 
 
-def doctor(arguments: Arguments) -> int:
-    """Say line by line what is well and what is not, and what to do about it."""
-    return asyncio.run(_examine(arguments.config or config.default_path()))
-
-
-async def _examine(path: Path) -> int:
-    from appliance.diagnosis import doctor as looking
-    from appliance.diagnosis.finding import Mark
-
-    troubles = 0
-    async for finding in looking.examine(path):
-        print(finding, flush=True)
-        troubles += finding.mark is Mark.TROUBLE
-    print("all is well" if not troubles else f"{troubles} trouble(s): what to do is at the end of each line")
-    return EXIT_FAILURE if troubles else 0
-
-
-def bundle(arguments: Arguments) -> int:
-    """Write a support bundle, and say what is in it."""
-    from appliance.diagnosis import bundle as making
-
-    names = making.make(arguments.file, arguments.config or config.default_path())
-    print(f"{arguments.file}: {', '.join(names)}")
-    print("no secrets, no sound, nothing that was said; have a look before you send it: tar -xJf")
-    return 0
-
-
 COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "check": check,
     "devices": devices,
@@ -318,6 +291,4 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "reset": reset,
     "rotate-key": rotate_key,
     "calibrate": calibrate,
-    "doctor": doctor,
-    "bundle": bundle,
 }

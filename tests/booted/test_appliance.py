@@ -72,6 +72,16 @@ def test_a_reload_is_taken_in_the_sandbox(machine: Machine) -> None:
     assert machine.show("voice-appliance", "NRestarts") == "1"
 
 
+@pytest.mark.slow
+def test_a_daemon_that_hangs_is_noticed_and_started_again(machine: Machine) -> None:
+    before = machine.show("voice-appliance", "NRestarts")
+    machine.run("systemctl", "kill", "--signal=STOP", "voice-appliance", check=True)
+    machine.until(lambda: machine.show("voice-appliance", "NRestarts") != before, "watchdog")
+    machine.until(lambda: machine.show("voice-appliance", "SubState") == "running", "daemon")
+    assert "Watchdog timeout" in machine.journal("-u", "voice-appliance")
+    assert status(machine)["phase"] == "idle"
+
+
 @pytest.mark.parametrize("unit", UNITS)
 def test_systemd_itself_calls_it_safe(
     unit: str, machine: Machine, record_property: Callable[[str, object], None]
