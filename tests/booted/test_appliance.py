@@ -163,24 +163,6 @@ def test_it_gives_up_aloud_and_is_quiet_when_it_is_started_again(machine: Machin
     assert status(machine)["phase"] == "idle"
 
 
-def test_a_broken_configuration_is_said_at_once_and_not_tried_again(machine: Machine) -> None:
-    path = machine.root / "etc/voice-appliance/appliance.toml"
-    whole = path.read_text()
-    begun = machine.card.now()
-    path.write_text(whole + "[audio.]\n")
-    machine.run("systemctl", "reset-failed", "voice-appliance", check=True)
-    machine.run("systemctl", "restart", "voice-appliance")
-    machine.until(lambda: machine.journal("-u", "voice-appliance-last-word").count("said: ") == 2, "last word")
-    assert machine.show("voice-appliance", "NRestarts") == "0"
-    played = np.asarray(machine.card.spoken(begun, machine.card.now()), np.int16).reshape(-1)
-    words = join(("settings", "gives-up"), 48_000)
-    at = best_lag(played, words)
-    assert correlation(played[at : at + len(words)], words) > 0.95
-    path.write_text(whole)
-    machine.run("systemctl", "restart", "voice-appliance", check=True)
-    assert status(machine)["phase"] == "idle"
-
-
 def test_nothing_of_the_story_left_a_secret_in_the_journal(machine: Machine) -> None:
     told = machine.journal()
     token = (machine.root / "etc/voice-appliance/enrolment-token").read_text().strip()

@@ -55,7 +55,7 @@ def test_whoever_may_not_look_is_told_how_to_and_not_that_something_is_wrong(mac
         assert "sudo" in found[name]
 
 
-def test_one_that_gave_up_is_told_so(machine: Machine) -> None:
+def test_a_broken_configuration_is_given_up_at_once_and_told(machine: Machine) -> None:
     path = machine.root / "etc/voice-appliance/appliance.toml"
     whole = path.read_text()
     path.write_text(whole + "[audio.]\n")
@@ -63,6 +63,9 @@ def test_one_that_gave_up_is_told_so(machine: Machine) -> None:
     machine.run("systemctl", "restart", "voice-appliance")
     code, found = findings(machine)
     assert code == EXIT_FAILURE
+    assert machine.show("voice-appliance", "NRestarts") == "0"
+    given_up = "the appliance has given up: /etc/voice-appliance"
+    machine.until(lambda: given_up in machine.journal("-u", "voice-appliance-last-word"), "last word")
     assert found["configuration"].startswith("trouble ")
     assert "its configuration cannot be used; correct it, then sudo systemctl restart" in found["service"]
     assert "last errors of this boot: " in found["journal"]
