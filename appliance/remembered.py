@@ -7,14 +7,13 @@ it over a restart. Without such a directory nothing is kept. Not for: what is re
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from appliance.credentials import storage
 from appliance.errors import StateError
-from appliance.realtime.history import Entry, History
+from appliance.realtime.history import History
 
 log = logging.getLogger(__name__)
 RUN = Path("/run/voice-appliance")
@@ -25,7 +24,7 @@ TRIES = 3  # a conversation that so many starts in a row took up without ending 
 
 
 class _File(msgspec.Struct, frozen=True):
-    entries: tuple[Entry, ...]
+    entries: list[list[str]]  # as :meth:`History.dump` writes them
     tries: int = 0
 
 
@@ -36,7 +35,7 @@ class Remembered:
         """``run`` is the service's directory in /run, if it has one."""
         self._history = history
         self._directory = Path(run.split(":")[0]) / FOLDER if run else None
-        self._kept: Sequence[Entry] = ()
+        self._kept: list[list[str]] = []
 
     def take_up(self) -> None:
         """Go on with the conversation of an earlier run. A file that cannot be used costs the conversation only."""
@@ -49,9 +48,9 @@ class Remembered:
                 return
             found = msgspec.json.decode(data, type=_File)
             if found.tries < TRIES:
+                self._history.load(found.entries)
                 self._write(_File(found.entries, found.tries + 1))
-                self._history.restore(found.entries)
-                self._kept = found.entries
+                self._kept = self._history.dump()
                 return
             log.warning("the conversation so far is forgotten: %d starts in a row ended with it", TRIES)
         except (StateError, ValueError, RecursionError) as error:  # msgspec's, the encoding's
@@ -60,7 +59,7 @@ class Remembered:
 
     def keep(self) -> None:
         """Write down what was said, where that has changed. For the end of a turn."""
-        entries = self._history.entries()
+        entries = self._history.dump()
         if self._directory is None or entries == self._kept:
             return
         try:

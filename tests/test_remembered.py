@@ -72,7 +72,9 @@ def test_a_turn_that_ends_begins_the_count_anew(tmp_path: Path) -> None:
         assert len(history) >= 4
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"entries":[{"kind":"song"}]}', "\ud800"])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"entries":[["song","k","la",""]]}', '{"entries":[["user"]]}', "\ud800"]
+)
 def test_a_damaged_file_costs_the_conversation_and_nothing_else(
     content: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,7 +7,6 @@ Source: realtime-api reference §10.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -45,15 +44,6 @@ class History:
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    def entries(self) -> tuple[Entry, ...]:
-        """Return what is remembered, oldest first."""
-        return tuple(self._entries)
-
-    def restore(self, entries: Iterable[Entry]) -> None:
-        """Remember what an earlier run did; its sessions are over."""
-        self._entries = list(entries)[-KEPT:]
-        self.close()
 
     def user(self, key: str, text: str) -> None:
         """Remember what the person said; a later transcript replaces an earlier text of the same item."""
@@ -106,6 +96,24 @@ class History:
         told = told[-REPLAYED:]
         calls_told = {e.key for e in told if e.kind is Kind.CALL}
         return [_item(e) for e in told if e.kind is not Kind.OUTPUT or e.key in calls_told]
+
+    # --- a restart ---
+
+    def dump(self) -> list[list[str]]:
+        """Write the entries down."""
+        return [[e.kind.value, e.key, e.text, e.name] for e in self._entries]
+
+    def load(self, dumped: list[list[str]]) -> None:
+        """Take up what an earlier process wrote down; its sessions are over.
+
+        Raises:
+            ValueError: it is not what :meth:`dump` writes.
+        """
+        entries = [Entry(Kind(kind), key, text, name) for kind, key, text, name in dumped]
+        self._entries = entries[-KEPT:] + self._entries
+        self.close()
+
+    # --- the log ---
 
     def _find(self, kind: Kind, key: str) -> Entry | None:
         return next((e for e in reversed(self._entries) if e.kind is kind and e.key == key), None)

@@ -26,7 +26,7 @@ UNITS = ("voice-appliance", "voice-appliance-last-word", "voice-provisioning")
 
 def said(machine: Machine) -> list[str]:
     told = machine.run("cat", "/run/voice-appliance/conversation/history.json").stdout
-    return [entry["text"] for entry in json.loads(told or '{"entries":[]}')["entries"]]
+    return [entry[2] for entry in json.loads(told or '{"entries":[]}')["entries"]]
 
 
 def sounded_s(machine: Machine, start: int) -> float:
