@@ -46,6 +46,7 @@ from appliance.realtime.protocol import Protocol
 from appliance.realtime.session import Ticket
 from appliance.realtime.websocket import WebSocketSession
 from appliance.records import Records
+from appliance.remembered import Remembered
 from appliance.system import memory
 from appliance.system.notify import Notifier
 from appliance.tickets import Tickets
@@ -118,6 +119,8 @@ class Daemon:
         self.protocol = Protocol(wishes_of(config, self._toolbox.declarations()), _ids())
         asked = config.realtime
         timing = Timing(asked.open_timeout_s, asked.ping_interval_s, asked.ping_timeout_s)
+        self._remembered = Remembered(self.protocol.history, os.environ.get("RUNTIME_DIRECTORY"))
+        self._remembered.take_up()
         self.session = WebSocketSession(
             self.protocol,
             self.tickets.mint,
@@ -304,6 +307,8 @@ class Daemon:
         self.controls.state_changed()
         self.first_start.changed()
         self._keep()
+        if self.engine.state.phase is Phase.IDLE:
+            self._remembered.keep()
 
     def _say(self, who: str, text: str) -> None:
         self._front.say(who, text)
