@@ -172,7 +172,7 @@ class History:
         return [[e.kind.value, e.key, "" if e.kind is Kind.PICTURE else e.text, e.name] for e in self._entries]
 
     def load(self, dumped: list[list[str]]) -> None:
-        """Take up what an earlier process wrote down, before anything else is said; its calls that never returned are dropped.
+        """Take up what an earlier process wrote down, before anything else; its calls that never returned are dropped.
 
         Raises:
             ValueError: it is not what :meth:`dump` writes.
