@@ -2,9 +2,10 @@
 # make test   all tests · make check   what CI checks besides · make bench   the benchmarks
 # make bench-acoustic   does it hear you over its own voice, and never itself: an hour of replies in simulated rooms
 # make bench-fleet   a hundred thousand devices after an outage, and the provisioning service under load with a replica killed
+# make image   a card for a Raspberry Pi (KERNEL=debian|rpi, DRY_RUN=1, FRESH=1, MIRROR=) · make image-test   it, in QEMU (CUTS=20)
 VENV := .venv/bin
 
-.PHONY: demo test test-slow check lint format docs bench bench-quick bench-acoustic bench-fleet lock clean
+.PHONY: demo test test-slow check lint format docs bench bench-quick bench-acoustic bench-fleet image image-test lock clean
 
 demo:
 	@.ci/setup demo
@@ -54,9 +55,19 @@ bench-fleet:
 	@.ci/setup test
 	$(VENV)/python -m tests.fleet
 
+image:
+	@.ci/setup test
+	$(if $(DRY_RUN),,@image/setup build)
+	@$(VENV)/python -m image --kernel $(or $(KERNEL),debian) $(if $(DRY_RUN),--dry-run) $(if $(FRESH),--fresh)
+
+image-test:
+	@.ci/setup test
+	@image/setup test
+	@$(VENV)/python -m image.test --cuts $(or $(CUTS),20) $(if $(IMAGE),--image $(IMAGE)) $(if $(SEED),--seed $(SEED))
+
 lock:
 	@.ci/setup test
 	.ci/lock
 
 clean:
-	rm -rf .venv .cache .voice-appliance-demo .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-reply.wav
+	rm -rf .venv .cache .voice-appliance-demo .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-reply.wav image/cache image/out
