@@ -70,4 +70,5 @@ lock:
 	.ci/lock
 
 clean:
-	rm -rf .venv .cache .voice-appliance-demo .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-reply.wav image/cache image/out
+	rm -rf .venv .cache .voice-appliance-demo .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-reply.wav image/out
+	rm -rf --one-file-system image/cache  # a build that was killed may have left /proc mounted in there

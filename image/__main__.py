@@ -73,7 +73,7 @@ def build(kernel: str, *, fresh: bool, epoch: int) -> Path:
     chosen, base = profile.load(kernel), profile.base()
     CACHE.mkdir(exist_ok=True)
     OUT.mkdir(exist_ok=True)
-    version = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    version = tomllib.loads((profile.FOLDER.parent / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     name = f"voice-appliance-{version}-{kernel}-arm64"
     with _step("Debian's packages"):
         tar = rootfs.build(chosen, base, CACHE, epoch=epoch, fresh=fresh)
@@ -86,7 +86,7 @@ def build(kernel: str, *, fresh: bool, epoch: int) -> Path:
         root.mkdir(mode=0o755)
         with _step("the tree"):
             tools = program.chroot(base, CACHE, epoch=epoch)
-            tree.build(root, tar, modules, CACHE, version=version, tools=tools, epoch=epoch)
+            tree.build(root, tar, modules, chosen, CACHE, version=version, tools=tools, epoch=epoch, fresh=fresh)
         print(f"root_mb: {tree.size_mib(root)} MB", flush=True)
         (work / "parts").mkdir()
         with _step("the card"):
@@ -109,7 +109,7 @@ def pack(raw: Path) -> Path:
     """Compress the image, the same way each time."""
     packed = raw.with_name(raw.name + ".xz")
     with packed.open("wb") as sink:
-        subprocess.run(["xz", "-6", "--threads=2", "--block-size=32MiB", "--stdout", str(raw)], stdout=sink, check=True)
+        subprocess.run(["xz", "-3", "--threads=2", "--block-size=32MiB", "--stdout", str(raw)], stdout=sink, check=True)
     return packed
 
 

@@ -101,6 +101,8 @@ def _fat(folder: Path, part: Partition, parts: Path, log: Path, epoch: int) -> N
 def _ext4(folder: Path, part: Partition, parts: Path, log: Path, epoch: int, features: str) -> None:
     """Make an ext4 file system of a folder, owners and all."""
     extended = f"hash_seed={part.uuid},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard"
+    if part is DATA:
+        extended += ",resize=67108864"  # blocks: it may grow to 256 GiB
     call = ["mke2fs", "-q", "-F", "-t", "ext4", "-d", str(folder), "-L", part.name, "-U", part.uuid, "-E", extended,
-            "-O", features, "-m", "0", str(parts / f"{part.name}.img"), f"{part.mib}M"]  # fmt: skip
+            "-O", features, "-b", "4096", "-i", "16384", "-m", "0", str(parts / f"{part.name}.img"), f"{part.mib}M"]  # fmt: skip
     run(["env", f"E2FSPROGS_FAKE_TIME={epoch}", *call], log, epoch=epoch)

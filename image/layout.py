@@ -38,8 +38,8 @@ class Partition:
 
 SELECTOR = Partition("selector", 1, 16, "fat", f"{DISK[:7]}1")
 BOOT: Mapping[Slot, Partition] = {
-    "A": Partition("boot_a", 2, 128, "fat", f"{DISK[:7]}2"),
-    "B": Partition("boot_b", 3, 128, "fat", f"{DISK[:7]}3"),
+    "A": Partition("boot_a", 2, 192, "fat", f"{DISK[:7]}2"),
+    "B": Partition("boot_b", 3, 192, "fat", f"{DISK[:7]}3"),
 }
 ROOT: Mapping[Slot, Partition] = {
     "A": Partition("root_a", 5, 1024, "ext4", "70a1ce00-0000-4000-8000-00000000000a"),
@@ -83,6 +83,7 @@ def cmdline(slot: Slot) -> str:
         "rootwait",
         "fsck.mode=skip",  # the root is never written; data is checked by the initramfs before it is mounted
         "panic=10",
+        "systemd.condition_needs_update=0",  # /var is new at each start, and nothing in it is made of /usr
         "quiet",
         f"rauc.slot={slot}",
     ]

@@ -1,7 +1,7 @@
 """The root file system: Debian's packages for arm64, by mmdebstrap through qemu-user. Kept by a hash of what goes in.
 
-Responsible for: the packages, the initramfs that they make, what is not wanted of them. Not for: our program
-(``python``), our files (``tree``).
+Responsible for: the packages, and what is not wanted of them. Not for: our program (``program``), our files (``tree``),
+the initramfs (``initramfs``).
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from image import mirrors
-from image.profile import FOLDER, SUITE, Base, ImageError, Profile
+from image.profile import SUITE, Base, ImageError, Profile
 
-EARLY = FOLDER / "overlay" / "early"
 UNWANTED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/bug/*",
             "/usr/share/lintian/*", "/usr/lib/modules/*/dtb/[!b]*")  # fmt: skip
 WANTED = ("/usr/share/doc/*/copyright", "/usr/lib/modules/*/dtb/b*")
@@ -25,12 +24,8 @@ WANTED = ("/usr/share/doc/*/copyright", "/usr/lib/modules/*/dtb/b*")
 def key(profile: Profile, base: Base) -> str:
     """Hash everything of ours that the root file system is made of, but not the archive's state."""
     how = inspect.getsource(command) + inspect.getsource(build)
-    digest = hashlib.sha256(
-        repr((profile.packages, profile.sources, profile.initramfs, base.packages, base.sources, how)).encode()
-    )
-    for path in files(EARLY):
-        digest.update(path.relative_to(EARLY).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+    made_of = (profile.packages, profile.sources, base.packages, base.sources, how)
+    return hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]
 
 
 def files(folder: Path) -> Iterator[Path]:
@@ -62,11 +57,10 @@ def build(profile: Profile, base: Base, cache: Path, *, epoch: int, fresh: bool 
     sources = mirrors.lines((*base.sources, *profile.sources), mirrors.known())
     half = made.with_suffix(".half.tar")
     facts = shlex.quote(str(facts_of(half)))
-    modules = "\n".join(profile.initramfs.modules)
-    early = shlex.quote(str(EARLY))
-    # Before the kernel comes, which makes the one initramfs.
-    prepare = f'mkdir -p "$1/etc/initramfs-tools" && cp -r {early}/. "$1/"'
-    prepare += f" && printf '%s\\n' {shlex.quote(modules)} > \"$1/etc/initramfs-tools/modules\""
+    # No initramfs yet: it is made once, of the finished tree (``initramfs``).
+    prepare = (
+        'mkdir -p "$1/etc/initramfs-tools" && echo update_initramfs=no > "$1/etc/initramfs-tools/update-initramfs.conf"'
+    )
     # What apt knows of each package, its hash among it, before apt's lists are cleared away.
     installed = "$(dpkg-query --admindir=\"$1/var/lib/dpkg\" -W -f '${Package}=${Version} ')"
     ask = f'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-cache show {installed} > {facts}'

@@ -12,8 +12,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from image import layout, program
-from image.profile import FOLDER, ImageError
+from image import initramfs, layout, program
+from image.profile import FOLDER, ImageError, Profile
 from image.rootfs import run
 
 LATE = FOLDER / "overlay" / "late"
@@ -24,7 +24,8 @@ MASKED = (
     "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "e2scrub_reap.service",
     "fstrim.timer", "getty.target", "getty@.service", "serial-getty@.service", "container-getty@.service",
     "NetworkManager-wait-online.service", "systemd-networkd.service", "systemd-networkd.socket",
-    "systemd-firstboot.service", "systemd-coredump.socket", "systemd-ask-password-console.path",
+    "systemd-firstboot.service", "systemd-binfmt.service", "proc-sys-fs-binfmt_misc.automount",
+    "systemd-coredump.socket", "systemd-ask-password-console.path",
     "systemd-ask-password-wall.path",
 )  # fmt: skip
 REMOVED = (
@@ -35,7 +36,18 @@ REMOVED = (
 )  # fmt: skip
 
 
-def build(root: Path, tar: Path, modules: Path, cache: Path, *, version: str, tools: Path, epoch: int) -> None:
+def build(
+    root: Path,
+    tar: Path,
+    modules: Path,
+    profile: Profile,
+    cache: Path,
+    *,
+    version: str,
+    tools: Path,
+    epoch: int,
+    fresh: bool,
+) -> None:
     """Make the tree in the empty folder ``root``. Needs to be root: files keep their owners.
 
     Raises:
@@ -47,6 +59,7 @@ def build(root: Path, tar: Path, modules: Path, cache: Path, *, version: str, to
         log,
         epoch=epoch,
     )
+    initramfs.build(root, tar, profile, cache, epoch=epoch, fresh=fresh)
     _remove(root, REMOVED)
     shutil.copytree(LATE, root, dirs_exist_ok=True, symlinks=True)
     _write(root, version, epoch)

@@ -24,6 +24,7 @@ from image.test.home import Home
 
 KIT = Path(__file__).parent / "kit"
 CARD_GIB = 4
+OURS_S = 2.0
 CONFIG = """board = "qemu"
 [provisioning]
 url = "{url}"
@@ -48,9 +49,9 @@ class Story:
         self._kit = cards.kit(KIT, extra, work)
         self.bad: list[str] = []
 
-    def switch_on(self, *, words: str = "", busy: bool = False, clock: str = "") -> Guest:
+    def switch_on(self, *, words: str = "", busy: bool = False, clock: str = "", counted: bool = False) -> Guest:
         """Switch the machine on."""
-        return Guest(self.card, self._kit, self._work, words=words, busy=busy, clock=clock)
+        return Guest(self.card, self._kit, self._work, words=words, busy=busy, clock=clock, counted=counted)
 
     def check(self, what: str, well: bool, said: object) -> None:
         """Note a finding."""
@@ -84,13 +85,8 @@ class Story:
         """The appliance starts by itself, is pressed, and speaks."""
         with self.switch_on() as guest:
             guest.shell()
-            state = seen.settle(guest)
-            took = seen.times(guest)
-            self.check("boot_to_ready_s", took.ready_s > 0, f"{took.ready_s:.1f} s of the guest's time, {state}")
-            self.check("service_start_s", took.ours_s > 0, f"{took.ours_s:.1f} s of it ours")
-            self._with_service = took
-            print(guest.run("systemd-analyze time", check=False))
-            print(guest.run("systemd-analyze critical-chain voice-appliance.service", check=False))
+            seen.settle(guest)
+            self._start_s = guest.age_s
             guest.run("mount -o remount,rw /run/test")
             guest.run("cd /run/test && python3 talk.py question.wav reply.raw events; sync", timeout_s=300)
             print(guest.run("journalctl -u voice-appliance -o cat --no-pager | grep 'turn {' | tail -n1", check=False))
@@ -104,24 +100,30 @@ class Story:
         said = "ok" if turn.answered else "no"
         self.check("press_to_reply_in_guest", turn.answered, f"{said} ({turn.sounded_s:.1f} s: {turn.words!r})")
 
-    def without_us(self) -> None:
-        """The same card without our service, to compare."""
-        with self.switch_on(words="systemd.mask=voice-appliance.service") as guest:
+    def start_times(self) -> None:
+        """How long a start takes with and without our service, in a time that other load on this machine does not touch."""
+        with self.switch_on(counted=True) as guest:
             guest.shell()
             seen.settle(guest)
-            bare = seen.times(guest).target_s
-            guest.power_off()
-        ready = self._with_service.ready_s
-        print(
-            f"boot_to_ready_ratio: {ready / bare:.2f} (READY {ready:.1f} s, multi-user without us {bare:.1f} s)",
-            flush=True,
+            ours = seen.times(guest)
+            print(guest.run("systemd-analyze time", check=False))
+            print(guest.run("systemd-analyze critical-chain voice-appliance.service", check=False))
+        with self.switch_on(words="systemd.mask=voice-appliance.service", counted=True) as guest:
+            guest.shell()
+            seen.settle(guest)
+            bare = seen.times(guest)
+        self.check("boot_to_ready_s", ours.ready_s > 0, f"{ours.ready_s:.2f} s")
+        print(f"boot_without_us_s: {bare.target_s:.2f} s (multi-user.target)")
+        print(f"boot_to_ready_ratio: {ours.ready_s / bare.target_s:.2f}")
+        self.check(
+            "service_start_s", ours.ours_s < OURS_S, f"{ours.ours_s:.2f} s of boot_to_ready_s, at most {OURS_S} s"
         )
 
     def power_cuts(self, cuts: int, seed: int) -> None:
         """Power is cut at random moments while it starts and while it writes; it always comes back as itself."""
         chance, damaged = random.Random(seed), 0
         root = cards.digest(self.card, layout.ROOT["A"].number)
-        longest = self._with_service.ready_s * 1.5
+        longest = self._start_s * 1.3
         for number in range(cuts):
             moment_s = chance.uniform(3, longest)
             with self.switch_on(busy=True) as guest:
@@ -178,7 +180,7 @@ def main() -> int:
     with Home(work) as home:
         story = Story(image, work, home)
         try:
-            for step in (story.first_start, story.settings, story.press_to_reply, story.without_us):
+            for step in (story.first_start, story.settings, story.press_to_reply, story.start_times):
                 with _timed(step.__name__):
                     step()
             with _timed("power_cuts"):

@@ -89,7 +89,7 @@ def from_kit(image: Path, name: str) -> bytes:
 
 
 # Where secrets belong: read by the appliance alone.
-PLACES = re.compile("config/enrolment-token|state/[a-z.-]+[.]json")
+PLACES = re.compile("config/enrolment-token|state/[a-z.-]+")
 
 
 def strays(card: Path, work: Path, known: Iterable[str]) -> list[str]:

@@ -20,7 +20,20 @@ from typing import Self
 
 from image.test import firmware
 
-MACHINE = ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a53", "-smp", "2", "-m", "1024", "-display", "none"]
+MACHINE = [
+    "qemu-system-aarch64",
+    "-M",
+    "virt",
+    "-cpu",
+    "cortex-a53",
+    "-smp",
+    "2",
+    "-m",
+    "1024",
+    "-display",
+    "none",
+    "-nodefaults",
+]
 SHELL_S, COMMAND_S = 420.0, 120.0
 # Sound card, button and LED: there before the appliance starts, as they are on a real board.
 HARDWARE = """[Unit]
@@ -49,7 +62,15 @@ class Guest:
     """QEMU with a card in it. Use as a context: leaving cuts the power."""
 
     def __init__(
-        self, card: Path, kit: Path, work: Path, *, words: str = "", busy: bool = False, clock: str = ""
+        self,
+        card: Path,
+        kit: Path,
+        work: Path,
+        *,
+        words: str = "",
+        busy: bool = False,
+        clock: str = "",
+        counted: bool = False,
     ) -> None:
         """Switch on.
 
@@ -60,6 +81,7 @@ class Guest:
             words: more for the kernel's command line.
             busy: whether settings of the appliance are changed all the time.
             clock: the time that the machine believes it is; empty: the right one. A Pi has no clock.
+            counted: its time is the number of instructions, two nanoseconds each, whatever else this machine does.
         """
         began = firmware.start(card)
         self.partition = began.partition
@@ -73,7 +95,7 @@ class Guest:
         units = {"test-hardware": HARDWARE, **({"test-busy": BUSY} if busy else {})}
         cmdline = " ".join([shown, "systemd.debug_shell=hvc0", words, *(_wanted(*unit) for unit in units.items())])
         command = [
-            "nice", "-n", "15", *MACHINE, "-accel", "tcg,thread=multi", "-no-reboot", "-monitor", "none",
+            "nice", "-n", "15", *MACHINE, "-accel", f"tcg,thread={'single' if counted else 'multi'}", "-no-reboot", "-monitor", "none",
             "-serial", "stdio",
             "-dtb", str(work / "tree.dtb"), "-kernel", str(work / "kernel"), "-initrd", str(work / "initramfs"),
             "-append", cmdline,
@@ -82,7 +104,7 @@ class Guest:
             "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset",
             "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=",
             "-device", "virtio-serial-pci", "-chardev", f"socket,id=shell,path={self._socket},server=on,wait=off",
-            "-device", "virtconsole,chardev=shell", *(("-rtc", f"base={clock}") if clock else ()),
+            "-device", "virtconsole,chardev=shell", *(("-rtc", f"base={clock}") if clock else ()), *(("-icount", "shift=1,sleep=off") if counted else ()),
         ]  # fmt: skip
         self.began_s = time.monotonic()
         self._process = subprocess.Popen(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from image import layout
 from image.test.guest import Guest
 
 SETTLED_S = 420.0
@@ -52,7 +53,7 @@ def wrong(guest: Guest, *, epoch: int, card_gib: int) -> list[str]:
         "data": "df -m --output=size /data | tail -n1",
         "ids": "cat /etc/machine-id /data/machine-id",
         "journal": "journalctl --header | grep -m1 'File path'",
-        "mounts": "findmnt -rno TARGET,SOURCE | grep /data || true",
+        "mounts": 'findmnt -rno SOURCE | grep -cF "$(findmnt -no SOURCE /data)[" || true',
         "watchdog": "systemctl show -p RuntimeWatchdogUSec -p WatchdogDevice",
         "panic": "cat /proc/sys/kernel/panic",
         "time": "date +%s",
@@ -68,7 +69,7 @@ def wrong(guest: Guest, *, epoch: int, card_gib: int) -> list[str]:
         "data": int(said["data"]) > card_gib * 1024 * 0.3,
         "ids": len(ids) == 2 and ids[0] == ids[1] and re.fullmatch("[0-9a-f]{32}", ids[0]) is not None,
         "journal": "/var/log/journal/" in said["journal"],
-        "mounts": said["mounts"].count("/data") >= 7,
+        "mounts": int(said["mounts"]) == len(layout.KEPT) + 1,
         "watchdog": "RuntimeWatchdogUSec=15s" in said["watchdog"] and "/dev/watchdog" in said["watchdog"],
         "panic": said["panic"] == "10",
         "time": int(said["time"]) >= epoch,
@@ -81,4 +82,4 @@ def wrong(guest: Guest, *, epoch: int, card_gib: int) -> list[str]:
 
 def identity(guest: Guest) -> str:
     """Hash what makes this machine itself: its id, its key and what it was given at enrolment."""
-    return guest.run("cat /data/machine-id /data/state/identity.json /data/state/enrolment.json | sha256sum")
+    return guest.run("cat /data/machine-id /data/state/identity.jwk /data/state/enrolment.json | sha256sum")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -56,7 +55,6 @@ def test_what_is_kept_is_on_data_and_nothing_else_is_written_to_the_card() -> No
     assert "/etc/NetworkManager/system-connections" in KEPT.values()
 
 
-@pytest.mark.skipif(shutil.which("genimage") is None, reason="needs genimage: image/setup installs it")
 def test_genimage_makes_the_table_that_the_layout_says(tmp_path: Path) -> None:
     for folder in ("parts", "empty"):
         (tmp_path / folder).mkdir()
@@ -88,7 +86,9 @@ def test_genimage_makes_the_table_that_the_layout_says(tmp_path: Path) -> None:
 
 
 def test_the_initramfs_mounts_data_by_the_number_that_it_has() -> None:
-    script = (REPOSITORY / "image/overlay/early/etc/initramfs-tools/scripts/init-bottom/voice-appliance").read_text()
+    script = (
+        REPOSITORY / "image/overlay/initramfs/etc/initramfs-tools/scripts/init-bottom/voice-appliance"
+    ).read_text()
     assert re.search(r"data=\$\{ROOT%\[0-9\]\}(\d+)", script)[1] == str(DATA.number)  # type: ignore[index]
     grow = (REPOSITORY / "image/overlay/late/usr/lib/voice-appliance/grow-data").read_text()
     assert f"for number in 4 {DATA.number}; do" in grow

@@ -17,7 +17,8 @@ import alsaaudio
 
 LINES = Path("/run/board")
 RATE, FRAMES = 48_000, 960
-BEFORE_S, AFTER_S, LONGEST_S, LINGER_S = 0.4, 0.3, 90.0, 3.0
+# A slow machine needs its time to open the microphone; a hand waits for the light.
+BEFORE_S, AFTER_S, LONGEST_S, LINGER_S = 2.0, 0.3, 90.0, 3.0
 BEGAN = time.monotonic()
 events: list[tuple[int, str]] = []
 stop = threading.Event()
