@@ -7,7 +7,9 @@ tree (``tree``), or where on the card it is (``layout``).
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 from image import layout
@@ -103,6 +105,18 @@ def _ext4(folder: Path, part: Partition, parts: Path, log: Path, epoch: int, fea
     extended = f"hash_seed={part.uuid},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard"
     if part is DATA:
         extended += ",resize=67108864"  # blocks: it may grow to 256 GiB
-    call = ["mke2fs", "-q", "-F", "-t", "ext4", "-d", str(folder), "-L", part.name, "-U", part.uuid, "-E", extended,
-            "-O", features, "-b", "4096", "-i", "16384", "-m", "0", str(parts / f"{part.name}.img"), f"{part.mib}M"]  # fmt: skip
-    run(["env", f"E2FSPROGS_FAKE_TIME={epoch}", *call], log, epoch=epoch)
+    call = ["mke2fs", "-q", "-F", "-t", "ext4", "-d", str(folder), "-L", part.name, "-U", part.uuid, "-E", extended]
+    sizes = ["-O", features, "-b", "4096", "-i", "16384", "-m", "0", str(parts / f"{part.name}.img"), f"{part.mib}M"]
+    run(["env", f"E2FSPROGS_FAKE_TIME={epoch}", *call, *sizes], log, epoch=epoch)
+    _date(parts / f"{part.name}.img", log, epoch)
+
+
+def _date(image: Path, log: Path, epoch: int) -> None:
+    """Overwrite the two times that mke2fs takes from the build's own disk, where nobody can set them."""
+    told = subprocess.run(["dumpe2fs", "-h", str(image)], capture_output=True, text=True, check=True).stdout
+    counts = {name: int(count) for name, count in re.findall(r"(?m)^(Inode count|Free inodes): +(\d+)$", told)}
+    used = counts["Inode count"] - counts["Free inodes"]  # a new file system numbers its files in one go
+    script = image.with_suffix(".times")
+    lines = [f"sif <{inode}> {time} @{epoch}\n" for inode in (2, *range(11, used + 1)) for time in ("ctime", "atime")]
+    script.write_text("".join(lines))
+    run(["env", f"E2FSPROGS_FAKE_TIME={epoch}", "debugfs", "-w", "-f", str(script), str(image)], log, epoch=epoch)

@@ -101,7 +101,7 @@ class Story:
         self.check("press_to_reply_in_guest", turn.answered, f"{said} ({turn.sounded_s:.1f} s: {turn.words!r})")
 
     def start_times(self) -> None:
-        """How long a start takes with and without our service, in a time that other load on this machine does not touch."""
+        """How long a start takes with and without our service, counted in instructions: other load does not matter."""
         with self.switch_on(counted=True) as guest:
             guest.shell()
             seen.settle(guest)

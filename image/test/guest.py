@@ -94,17 +94,19 @@ class Guest:
         shown = re.sub(r"console=\S+", "console=ttyAMA0", began.cmdline)
         units = {"test-hardware": HARDWARE, **({"test-busy": BUSY} if busy else {})}
         cmdline = " ".join([shown, "systemd.debug_shell=hvc0", words, *(_wanted(*unit) for unit in units.items())])
+        threads = "single" if counted else "multi"
         command = [
-            "nice", "-n", "15", *MACHINE, "-accel", f"tcg,thread={'single' if counted else 'multi'}", "-no-reboot", "-monitor", "none",
-            "-serial", "stdio",
-            "-dtb", str(work / "tree.dtb"), "-kernel", str(work / "kernel"), "-initrd", str(work / "initramfs"),
-            "-append", cmdline,
+            "setpriv", "--pdeathsig", "KILL", "nice", "-n", "15", *MACHINE, "-accel", f"tcg,thread={threads}",
+            "-no-reboot", "-monitor", "none",
+            "-serial", "stdio", "-dtb", str(work / "tree.dtb"), "-kernel", str(work / "kernel"),
+            "-initrd", str(work / "initramfs"), "-append", cmdline,
             "-drive", f"if=none,id=card,file={card},format=raw,cache=unsafe", "-device", "virtio-blk-pci,drive=card",
             "-drive", f"if=none,id=kit,file={kit},format=raw,cache=unsafe", "-device", "virtio-blk-pci,drive=kit",
             "-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset",
             "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=",
             "-device", "virtio-serial-pci", "-chardev", f"socket,id=shell,path={self._socket},server=on,wait=off",
-            "-device", "virtconsole,chardev=shell", *(("-rtc", f"base={clock}") if clock else ()), *(("-icount", "shift=1,sleep=off") if counted else ()),
+            "-device", "virtconsole,chardev=shell", *(("-rtc", f"base={clock}") if clock else ()),
+            *(("-icount", "shift=1,sleep=off") if counted else ()),
         ]  # fmt: skip
         self.began_s = time.monotonic()
         self._process = subprocess.Popen(

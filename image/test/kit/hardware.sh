@@ -10,4 +10,4 @@ echo LED > $config/bank0/line25/name
 echo 1 > $config/live
 ln -sf /sys/devices/platform/$(cat $config/dev_name)/$(cat $config/bank0/chip_name) /run/board
 echo pull-up > /run/board/sim_gpio17/pull
-udevadm settle --timeout=20
+udevadm settle --timeout=90
