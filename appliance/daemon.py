@@ -40,10 +40,11 @@ from appliance.errors import ApplianceError, ConfigError
 from appliance.first_start import FirstStart
 from appliance.front import Front, GpioFront, NoFront, TerminalFront
 from appliance.panel.control import ControlServer
+from appliance.realtime.dialling import Timing
 from appliance.realtime.facts import Configured, Fact, UsageReported
 from appliance.realtime.protocol import Protocol
 from appliance.realtime.session import Ticket
-from appliance.realtime.websocket import Timing, WebSocketSession
+from appliance.realtime.websocket import WebSocketSession
 from appliance.records import Records
 from appliance.system import memory
 from appliance.system.notify import Notifier

@@ -1,7 +1,8 @@
 """The WebSocket transport of a Realtime session.
 
-Responsible for: opening (mint, dial, greet) with back-off, the reading and the writing task, and turning every
-way a socket can end into one conversation event. Not for: what is said on it (``protocol``).
+Responsible for: opening with back-off, the reading and the writing task, replacing a session before the server ends it
+by age, and turning every way a socket can end into one conversation event. Not for: getting a socket (``dialling``)
+or what is said on it (``protocol``).
 """
 
 from __future__ import annotations
@@ -9,51 +10,40 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
-from websockets.http11 import Response
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State as Socket
 
-from appliance.conversation.events import ENROLMENT_PENDING, LinkLost, LinkRefused, SessionExpiring
-from appliance.errors import ApplianceError, ProvisioningError
+from appliance.conversation.events import ENROLMENT_PENDING, LinkLost, LinkRefused
+from appliance.errors import ApplianceError
 from appliance.errors import LinkLost as LinkLostError
 from appliance.errors import LinkRefused as LinkRefusedError
 from appliance.realtime import policy
+from appliance.realtime.dialling import Dialler, Timing
 from appliance.realtime.facts import Broken, Configured, Refused
 from appliance.realtime.protocol import Protocol
 from appliance.realtime.session import Mint, Need, OnFact, OnSent, Ticket
 
 log = logging.getLogger(__name__)
-# The library logs every header at DEBUG, and one of ours is the credential.
-library_log = logging.getLogger(f"{__name__}.library")
-library_log.setLevel(logging.INFO)
 OnEnded = Callable[[Ticket, float, str], None]
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 DOUBLINGS = 16  # of the back-off; its last ceiling is reached long before
-LONGEST_WAIT_S = 60.0  # that a server may ask for
-LONGEST_HELD_S = 15.0  # that a person's question is kept for a service which asks us to wait
-RATE_LIMITED_S = 2.0  # where it does not say
 NO_CLOSE = 1006  # the socket ended without a closing handshake
-NOT_YET_VALID = 9  # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID
 LONGEST_TEXT = 300  # of an error in a server's words
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
-    """How patient the transport is."""
+class _Open:
+    """A socket, the credential that it was opened with, when that was; a session of its own if it is configured."""
 
-    open_s: float = 10.0
-    ping_interval_s: float = 20.0
-    ping_timeout_s: float = 30.0
-    backoff_first_s: float = 0.5
-    backoff_last_s: float = 8.0
-    expiring_s: float = 50 * 60
-    close_s: float = 1.0
+    connection: ClientConnection
+    ticket: Ticket
+    began_s: float
+    successor: Protocol | None = None
 
 
 class WebSocketSession:
@@ -74,7 +64,7 @@ class WebSocketSession:
         on_ended: OnEnded = lambda _ticket, _lasted_s, _reason: None,
     ) -> None:
         self._protocol = protocol
-        self._mint = mint
+        self._dialler = Dialler(mint, timing)
         self._on_fact = on_fact
         self._on_sent = on_sent
         self._spawn = spawn  # of a task group: a bug in here must not go unnoticed
@@ -83,21 +73,25 @@ class WebSocketSession:
         self._on_ended = on_ended
         self._close_reason = ""
         self._failures = 0
-        self._retry_after_s = 0.0
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
+        self._connection: ClientConnection | None = None  # where what the protocol has to send goes
         self._closing: set[asyncio.Task[None]] = set()
-        self._secret = ""
+        self._ageing = self._old = False
+        self._preparing: asyncio.Task[None] | None = None
+        self._next: _Open | None = None  # what will replace the present session
         self.last_error = ""
         self.trouble = ""
 
     def open(self, need: Need = Need.WAITING) -> None:
         """Begin to open a session; but for a press, after the back-off. Ends in exactly one event."""
         self.close("reopened")
-        self._task = self._spawn(self._live(need))
+        self._task = self._spawn(self._live(need, None))
 
     def close(self, reason: str = "closed") -> None:
         """Close the session quietly: no event is reported."""
+        self._forget_successor()
+        self._connection = None
         task, self._task = self._task, None
         if task is not None and not task.done():
             self._close_reason = reason
@@ -117,12 +111,14 @@ class WebSocketSession:
     def flush(self) -> None:
         """Send what the protocol has to send."""
         self._wake.set()
+        if self._ageing:
+            self._replace()
 
-    async def _live(self, need: Need) -> None:
+    async def _live(self, need: Need, successor: _Open | None) -> None:
         try:
-            if need is not Need.PRESS:
+            if successor is None and need is not Need.PRESS:
                 await self._wait_out()
-            await self._converse(*await self._dial(need))
+            await self._converse(successor or await self._dial(need))
         except LinkRefusedError as error:
             self._end(error)
             self._on_fact(LinkRefused(error.code))
@@ -133,12 +129,15 @@ class WebSocketSession:
 
     def _end(self, error: LinkRefusedError | LinkLostError) -> None:
         self._protocol.disconnected()
-        words = " ".join(str(error).split())  # some of them are the server's, who may quote what it was given
-        if self._secret:
-            words = words.replace(self._secret, "…")
-        known, self.last_error, self.trouble = self.last_error, words[:LONGEST_TEXT], error.code
+        self._forget_successor()
+        words = self._words(error)
+        known, self.last_error, self.trouble = self.last_error, words, error.code
         told = self.last_error == known or self.trouble == ENROLMENT_PENDING  # whoever enrols has told
         log.log(logging.DEBUG if told else logging.WARNING, "link: %s", self.last_error)
+
+    def _words(self, error: ApplianceError) -> str:
+        """Tell an error in a line; some words are the server's, who may quote what it was given."""
+        return self._dialler.scrubbed(" ".join(str(error).split()))[:LONGEST_TEXT]
 
     async def _wait_out(self) -> None:
         """Wait before another attempt: full jitter below an exponential ceiling, or what the server asked for."""
@@ -146,99 +145,29 @@ class WebSocketSession:
             return
         doublings = min(self._failures - 1, DOUBLINGS)
         ceiling = min(self._timing.backoff_last_s, self._timing.backoff_first_s * 2**doublings)
-        await asyncio.sleep(max(self._retry_after_s, self._rng.uniform(0, ceiling)))
-        self._retry_after_s = 0.0
+        await asyncio.sleep(max(self._dialler.retry_after_s, self._rng.uniform(0, ceiling)))
+        self._dialler.retry_after_s = 0.0
 
-    async def _dial(self, need: Need) -> tuple[ClientConnection, Ticket]:
-        """Mint a credential and open the socket; a refused credential is minted again once."""
-        for attempt in (1, 2):
-            ticket = await self._ticket(need)
-            try:
-                return await self._connect(ticket), ticket
-            except InvalidStatus as error:
-                if error.response.status_code in (401, 403) and attempt == 1:
-                    continue
-                raise self._refusal(error.response) from None
-        raise AssertionError("unreachable: the second attempt returns or raises")
-
-    async def _ticket(self, need: Need) -> Ticket:
-        try:
-            ticket = await self._mint(need)
-            self._secret = str(ticket.secret)
-            return ticket
-        except ProvisioningError as error:
-            # Nobody holds a question for minutes: a long wait is a refusal, which is explained and tried again later.
-            if error.retry and (error.retry_after_s or 0.0) <= LONGEST_HELD_S:
-                self._retry_after_s = min(error.retry_after_s or 0.0, LONGEST_WAIT_S)
-                raise LinkLostError(error.message, hint=error.hint, code=error.code) from error
-            raise LinkRefusedError(error.message, hint=error.hint, code=error.code) from error
-
-    async def _connect(self, ticket: Ticket) -> ClientConnection:
-        separator = "&" if "?" in ticket.url else "?"
-        url = f"{ticket.url}{separator}model={quote(ticket.model, safe='')}" if ticket.model else ticket.url
-        timing = self._timing
-        try:
-            connection = await _Connect(
-                url,
-                ssl=ticket.tls,
-                additional_headers={"Authorization": f"Bearer {ticket.secret}"},
-                user_agent_header="voice-appliance",
-                logger=library_log,
-                open_timeout=timing.open_s,
-                close_timeout=timing.close_s,
-                ping_interval=timing.ping_interval_s,
-                ping_timeout=timing.ping_timeout_s,
-                max_size=None,
-                compression=None,
-            )
-        except InvalidStatus:
-            raise
-        except InvalidURI:
-            raise _bad_url() from None
-        except WebSocketException as error:
-            hint = "something between us answers in its place, such as a login page of the network"
-            raise LinkLostError(f"no WebSocket at the service: {type(error).__name__}", hint=hint) from None
-        except TimeoutError:
-            raise LinkLostError(f"the service did not answer within {timing.open_s:g} s") from None
-        except ssl.SSLCertVerificationError as error:
-            hint = "if it is 'not yet valid', the clock of this device is not set yet"
-            code = "clock_behind" if error.verify_code == NOT_YET_VALID else "certificate_refused"
-            raise LinkLostError(f"certificate refused: {error.verify_message}", hint=hint, code=code) from None
-        except OSError as error:
-            raise LinkLostError(
-                f"cannot reach the service: {error.strerror or error}", hint="is the network up?"
-            ) from None
-        except ValueError:  # a port or a host name that cannot be one
-            raise _bad_url() from None
+    async def _dial(self, need: Need) -> _Open:
+        connection, ticket = await self._dialler.dial(need)
         self._protocol.connected(ticket.model)
-        return connection
+        return _Open(connection, ticket, asyncio.get_running_loop().time())
 
-    def _refusal(self, response: Response) -> ApplianceError:
-        status = response.status_code
-        if status in (401, 403):
-            return LinkRefusedError(
-                f"the service refuses the session credential (HTTP {status})",
-                hint="check the key and the model access in the provisioning service",
-                code="invalid_api_key",
-            )
-        if status == 404:
-            return LinkRefusedError(
-                "the model is not available (HTTP 404)", hint="choose another", code="model_not_found"
-            )
-        if status == 429:
-            asked = "".join(response.headers.get_all("Retry-After")[:1])
-            self._retry_after_s = min(float(asked), LONGEST_WAIT_S) if asked.isdecimal() else RATE_LIMITED_S
-        return LinkLostError(f"the service answered HTTP {status}")
+    # --- a live session ---
 
-    async def _converse(self, connection: ClientConnection, ticket: Ticket) -> None:
+    async def _converse(self, opened: _Open) -> None:
         """Read and write until the socket ends or is not wanted any more; raises what ended it."""
         me, loop, timing = asyncio.current_task(), asyncio.get_running_loop(), self._timing
-        up, began_s, reason = False, loop.time(), "lost"
+        connection, up, reason = opened.connection, opened.successor is not None, "lost"
+        self._connection = connection
         writer = self._spawn(self._write(connection))
         timers = [
-            loop.call_later(timing.expiring_s, lambda: self._on_fact(SessionExpiring())),
+            loop.call_at(opened.began_s + timing.ageing_s, self._aged, False),
+            loop.call_at(opened.began_s + timing.old_s, self._aged, True),
             greeted := loop.call_later(timing.open_s, connection.transport.abort),
         ]
+        if up:
+            greeted.cancel()
         try:
             async for frame in connection:
                 for fact in self._protocol.receive(frame):
@@ -261,7 +190,8 @@ class WebSocketSession:
             for timer in timers:
                 timer.cancel()
             writer.cancel()
-            self._on_ended(ticket, loop.time() - began_s, reason if self._task is me else self._close_reason)
+            reason = reason if self._task is me else self._close_reason
+            self._on_ended(opened.ticket, loop.time() - opened.began_s, reason)
             await connection.close()
         raise self._closed(connection, up)
 
@@ -284,28 +214,95 @@ class WebSocketSession:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                while (frame := self._protocol.next_frame()) is not None:
+                # What a session that was closed or moved away from has not sent yet is the next one's.
+                while self._connection is connection and (frame := self._protocol.next_frame()) is not None:
                     await connection.send(frame.text)
                     if frame.captured_at is not None:
                         self._on_sent(frame.captured_at, loop.time())
         except ConnectionClosed:
             pass  # the reader reports how it ended
 
+    # --- its successor: made before the old one is broken off ---
 
-class _Connect(connect):
-    """Dials without following redirections: only a login page of the network sends us elsewhere."""
+    def _aged(self, old: bool) -> None:
+        self._ageing, self._old = True, old
+        self._replace()
 
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        """Take a redirection for the failure that it is."""
-        return exc
+    def _replace(self) -> None:
+        """Make a successor in an idle moment, and move to it in one; an old session does not wait for the first."""
+        if self._next is not None and self._next.connection.state is not Socket.OPEN:
+            self._next = None
+        may_move = self._protocol.may_move(old=self._old)
+        if self._next is not None:
+            if may_move:
+                self._move(self._next)
+        elif self._preparing is None and (may_move or self._old):
+            self._preparing = self._spawn(self._prepare())
+
+    async def _prepare(self) -> None:
+        """Open and configure another session; failing that, try again later: nobody has lost anything yet."""
+        loop = asyncio.get_running_loop()
+        try:
+            connection, ticket = await self._dialler.dial(Need.ITSELF)
+            try:
+                async with asyncio.timeout(self._timing.open_s):
+                    successor = await self._set_up(connection, ticket)
+            except BaseException:
+                self._hang_up(connection)
+                raise
+        except (LinkLostError, LinkRefusedError, ConnectionClosed, TimeoutError) as error:
+            words = self._words(error) if isinstance(error, ApplianceError) else "it was not set up"
+            log.warning("no session yet to replace the ageing one: %s", words)
+            loop.call_later(self._timing.replace_again_s, self._prepare_again, asyncio.current_task())
+            return
+        self._preparing, self._next = None, _Open(connection, ticket, loop.time(), successor)
+        self._replace()
+
+    def _prepare_again(self, failed: asyncio.Task[None] | None) -> None:
+        if self._preparing is failed:  # else the session that was to be replaced is gone
+            self._preparing = None
+            self._replace()
+
+    async def _set_up(self, connection: ClientConnection, ticket: Ticket) -> Protocol:
+        successor = self._protocol.successor(ticket.model)
+        async for frame in connection:
+            for fact in successor.receive(frame):
+                if isinstance(fact, Refused | Broken):
+                    raise LinkRefusedError(fact.message, hint=policy.hint(fact.code), code=fact.code)
+                if isinstance(fact, Configured):
+                    return successor
+            while (sent := successor.next_frame()) is not None:
+                await connection.send(sent.text)
+        raise LinkLostError("the service accepted us but did not set up the session")
+
+    def _move(self, opened: _Open) -> None:
+        """Go on in the successor: it is told the conversation, and the old session ends."""
+        assert opened.successor is not None
+        self._next = None
+        self.close("rotated")
+        self._protocol.adopt(opened.successor)
+        self._task = self._spawn(self._live(Need.ITSELF, opened))
+        log.info("moved to a new session, the old one neared its end")
+        self._on_fact(Configured())
+        self._wake.set()
+
+    def _forget_successor(self) -> None:
+        self._ageing = self._old = False
+        preparing, self._preparing = self._preparing, None
+        if preparing is not None:
+            preparing.cancel()
+        unused, self._next = self._next, None
+        if unused is not None:
+            self._hang_up(unused.connection)
+
+    def _hang_up(self, connection: ClientConnection) -> None:
+        ending = self._spawn(connection.close())
+        self._closing.add(ending)
+        ending.add_done_callback(self._closing.discard)
 
 
 class _Lost(LinkLostError):
     """A session that had been up was lost."""
-
-
-def _bad_url() -> LinkRefusedError:
-    return LinkRefusedError("the service named an address that is no WebSocket URL", code="bad_url")
 
 
 def _lost(up: bool, message: str, code: str) -> LinkLostError:
