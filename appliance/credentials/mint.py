@@ -36,6 +36,9 @@ class Grant(msgspec.Struct, frozen=True):
     url: str
     model: str
     limits: Limits
+    fallback_models: tuple[
+        str, ...
+    ] = ()  # to be asked for in their order, with the same value, where the model is gone
 
 
 class _Kind(msgspec.Struct, frozen=True):
@@ -45,6 +48,7 @@ class _Kind(msgspec.Struct, frozen=True):
 class _Connect(msgspec.Struct, frozen=True):
     url: str
     model: str
+    fallback_models: tuple[str, ...] = ()
 
 
 class _ClientSecret(msgspec.Struct, frozen=True):
@@ -163,6 +167,7 @@ def _grant(response: Response, url: str) -> Grant:
         url=answer.connect.url,
         model=answer.connect.model,
         limits=answer.limits,
+        fallback_models=answer.connect.fallback_models,
     )
 
 

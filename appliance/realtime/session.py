@@ -25,6 +25,8 @@ class Ticket:
     secret: Secret
     tls: ssl.SSLContext | None = None  # made beforehand: loading the root certificates takes a while
     session_id: str = ""  # the provisioning service's name for it
+    good_for_s: float = 0.0  # from its minting on
+    fallback_models: tuple[str, ...] = ()  # that it is good for as well, in the order of preference
 
 
 class Need(Enum):

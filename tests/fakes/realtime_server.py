@@ -37,6 +37,7 @@ class Script:
     refuse_first: list[int] = field(default_factory=list)  # HTTP statuses of the first upgrades, one each
     models_gone: tuple[str, ...] = ()  # answered with 404 at the upgrade
     ending: Event = field(default_factory=dict)  # of the next response.done: status and what belongs to it
+    speechless: bool = False  # the next response has no audio
     words: str = "This is the answer."
     calls: list[Event] = field(default_factory=list)  # function calls of the first response
     announce: bool = True  # send response.created
@@ -206,8 +207,9 @@ class RealtimeServer:
             for call in calls:
                 item = {"type": "function_call", "id": f"item_{call['call_id']}", "status": "completed", **call}
                 await self.say({"type": "response.output_item.done", "response_id": response_id, "item": item})
-        else:
+        elif not script.speechless:
             await self._stream(response_id, item_id)
+        script.speechless = False
         if script.finish:
             await self._done(response_id, "completed")
 
@@ -216,15 +218,15 @@ class RealtimeServer:
         item = {"id": item_id, "type": "message", "role": "assistant"}
         await self.say({"type": "response.output_item.added", "response_id": response_id, "item": item})
         await self.say({"type": "response.output_audio_transcript.delta", "delta": script.words, **base})
-        size, began = script.delta_ms * 48, time.monotonic()
-        for index, at in enumerate(range(0, len(script.reply), size)):
+        size, began, reply = script.delta_ms * 48, time.monotonic(), script.reply
+        for index, at in enumerate(range(0, len(reply), size)):
             due = began + script.pace * at / 48_000
             due += sum(script.gaps[k % len(script.gaps)] for k in range(index + 1)) if script.gaps else 0.0
             if (wait := due - time.monotonic()) > 0:
                 await asyncio.sleep(wait)
             if index == 0:
                 self.sent_first_delta_at.append(time.monotonic())
-            delta = base64.b64encode(script.reply[at : at + size]).decode()
+            delta = base64.b64encode(reply[at : at + size]).decode()
             await self.say({"type": "response.output_audio.delta", "delta": delta, **base})
         await self.say({"type": "response.output_audio.done", **base})
 
