@@ -35,8 +35,8 @@ from appliance.controls import Button, LocalControls
 from appliance.conversation import events as ev
 from appliance.conversation.lines import text_of, words_of
 from appliance.conversation.state import Led, Link, Phase, State
-from appliance.engine import Engine, Hooks, Parts
-from appliance.errors import ApplianceError, ConfigError
+from appliance.engine import ACTIVE, Engine, Hooks, Parts
+from appliance.errors import ApplianceError, ConfigError, StateError
 from appliance.first_start import FirstStart
 from appliance.front import Front, GpioFront, NoFront, TerminalFront
 from appliance.panel.control import ControlServer
@@ -52,6 +52,7 @@ from appliance.tickets import Tickets
 from appliance.tools.builtin import Timers, timer_tools, volume_tool
 from appliance.tools.toolbox import Toolbox
 from appliance.translation import canceller_of, gain_of, half_duplex_reason, hold_ms_of, settings_of, wishes_of
+from appliance.unfinished import Unfinished
 
 log = logging.getLogger(__name__)
 Said = Callable[[str, str], None]
@@ -135,6 +136,7 @@ class Daemon:
         state = State(muted=self._kept.muted, half_duplex=bool(echo_trouble))
         settings, reason = settings_of(self._loaded), half_duplex_reason(self._loaded) or echo_trouble
         self.engine = Engine(parts, settings, hooks, loop, state, cues=config.audio.cues, duplex_reason=reason)
+        self._unfinished = Unfinished(Path(config.control.socket).parent)
         self.first_start = FirstStart(self._loaded, self.engine, self.duplex, lambda: self.volume)
         self.button = Button(self.engine, hold_ms_of(config), loop)
         self._front = self._open_front()
@@ -147,6 +149,11 @@ class Daemon:
         if backend == "terminal":
             return TerminalFront(self.button.edge, self.controls.toggle_mute, self.stop, self._look, self._loop)
         return NoFront()
+
+    @property
+    def panel_trouble(self) -> str:
+        """Why button and light cannot be used, "" while they can."""
+        return self._front.trouble
 
     def _look(self) -> tuple[Phase, Link, float | None]:
         level = self.duplex.level_dbfs if self.duplex.microphone_open else None
@@ -162,6 +169,8 @@ class Daemon:
             self.engine.reflect()
             self._notifier.ready()
             self.started.set()
+            if self._unfinished.take() or self._front.trouble:
+                self.engine.complain()
             others = [group.create_task(self._settle_in()), group.create_task(self._watch())]
             log.info("ready: board %s, %s", self._loaded.config.board, self._loaded.config.realtime.turn_detection)
             await self._stop.wait()
@@ -194,19 +203,21 @@ class Daemon:
 
     async def _settle_in(self) -> None:
         """Do what readiness need not wait for, so that the first press need not either; give memory back."""
-        await asyncio.to_thread(self.tickets.load)
+        try:
+            await asyncio.to_thread(self.tickets.load)
+        except StateError as error:  # a damaged key: the next press tells it, where a restart would change nothing
+            log.error("%s", error)
         await asyncio.to_thread(alsa.device_names)  # libasound reads its configuration at the first call
         await self.first_start.load()
         await asyncio.to_thread(memory.give_back)
         await self.first_start.learn()
 
     async def _watch(self) -> None:
-        """Feed the watchdog while the loop lives, the audio thread answers and frames move."""
+        """Feed the watchdog while the loop lives, the audio thread answers, frames move and the link is worked at."""
         interval_s = min(5.0, (self._notifier.watchdog_s or 10.0) / 3)
         while True:
             self._notifier.status(self.controls.status_line())
-            if not self.duplex.alive:
-                raise RuntimeError("the audio thread is dead")  # systemd restarts us
+            self._check_alive()
             if self._audio_answered:
                 self._notifier.alive()
             else:
@@ -214,6 +225,14 @@ class Daemon:
             self._audio_answered = False
             self.duplex.ping(self._answer_ping)
             await asyncio.sleep(interval_s)
+
+    def _check_alive(self) -> None:
+        """Rather begin afresh (systemd restarts us) than be deaf or dumb and not know it."""
+        if not self.duplex.alive:
+            raise RuntimeError("the audio thread is dead")
+        link = self.engine.state.link
+        if link in (Link.OPENING, Link.UP) and not self.session.working:
+            raise RuntimeError(f"the link is {link.value}, and nobody works at it")
 
     def _answer_ping(self) -> None:
         """In the audio thread."""
@@ -301,6 +320,7 @@ class Daemon:
         self._front.show(led)
 
     def _changed(self) -> None:
+        self._unfinished.note(busy=self.engine.state.phase in ACTIVE)
         self.controls.state_changed()
         self.first_start.changed()
         self._keep()

@@ -220,6 +220,10 @@ class Engine:
         if self._cues or sound is do.Sound.TIMER:  # a timer that does not ring is none
             self._parts.duplex.cue(sound)
 
+    def complain(self) -> None:
+        """Tell the person by a sound what is none of this conversation's: a part is missing, the last run broke off."""
+        self._cue(do.Sound.ERROR)
+
     def _explain(self) -> None:
         words = self._hooks.words(self._trouble)
         if words and (self._cues or self._trouble == ev.ENROLMENT_PENDING):  # who is not told a code cannot enrol it
