@@ -90,6 +90,7 @@ class Supervisor:
         self.process: subprocess.Popen[str] | None = None
         self._ready = threading.Event()
         self._stopping = threading.Event()
+        self._paused_until = 0.0
         self._fed_at = 0.0
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -111,6 +112,10 @@ class Supervisor:
     def pid(self) -> int:
         """The process that runs now, or ran last."""
         return self.diary[-1].pid if self.process is None else self.process.pid
+
+    def pause(self, seconds: float) -> None:
+        """Take no datagrams for so long, as a supervisor that is swapped out; the watchdog waits as well."""
+        self._paused_until = self._fed_at = time.monotonic() + seconds
 
     def count(self, what: str) -> int:
         """How often something happened."""
@@ -185,6 +190,9 @@ class Supervisor:
         return process.wait()
 
     def _listen(self) -> None:
+        if time.monotonic() < self._paused_until:
+            time.sleep(LOOK_S)
+            return
         try:
             message = self._listener.recv(4096).decode(errors="replace")
         except TimeoutError:
