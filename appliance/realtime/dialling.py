@@ -10,7 +10,7 @@ import asyncio
 import logging
 import ssl
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import quote
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -18,7 +18,7 @@ from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
 from websockets.http11 import Response
 
 from appliance.errors import ApplianceError, LinkLost, LinkRefused, ProvisioningError
-from appliance.realtime.session import Mint, Need, Ticket
+from appliance.realtime.session import Mint, Need, Ticket, Timing
 
 log = logging.getLogger(__name__)
 # The library logs every header at DEBUG, and one of ours is the credential.
@@ -29,25 +29,9 @@ LONGEST_HELD_S = 15.0  # that a person's question is kept for a service which as
 RATE_LIMITED_S = 2.0  # where it does not say
 NOT_YET_VALID = 9  # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID
 SECRETS_KNOWN = 4
+LONGEST_TEXT = 300  # of an error in a server's words
 MODEL_GONE = "model_not_found"
 SPARE_MARGIN_S = 10.0  # a credential is not used so near its end: the server's count began before ours
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How patient the transport is."""
-
-    open_s: float = 10.0
-    ping_interval_s: float = 20.0
-    ping_timeout_s: float = 30.0
-    backoff_first_s: float = 0.5
-    backoff_last_s: float = 8.0
-    ageing_s: float = 50 * 60  # of a session, which the server ends after 60 min: from here on it may be replaced
-    old_s: float = 58 * 60  # from here on it is, also in the middle of what the person says
-    replace_again_s: float = 60.0  # after an attempt that failed
-    quiet_s: float = 3.0  # while somebody waits: after so long a silence the server is asked for a sign of life
-    dead_s: float = 8.0  # and after so long it is given up
-    close_s: float = 1.0
 
 
 class Dialler:
@@ -61,11 +45,12 @@ class Dialler:
         self._gone: set[str] = set()  # models that were refused, until all of them were
         self.retry_after_s = 0.0  # what was asked for with the latest failure
 
-    def scrubbed(self, words: str) -> str:
-        """Leave our secrets out of words that may quote what a server was given."""
+    def words(self, error: ApplianceError) -> str:
+        """Tell an error in a line without our secrets: some words are the server's, who may quote what it was given."""
+        words = " ".join(str(error).split())
         for secret in self._secrets:
             words = words.replace(secret, "…")
-        return words
+        return words[:LONGEST_TEXT]
 
     async def dial(self, need: Need) -> tuple[ClientConnection, Ticket]:
         """Mint a credential and open the socket; a refused credential is minted again once.

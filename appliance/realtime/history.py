@@ -172,13 +172,14 @@ class History:
         return [[e.kind.value, e.key, "" if e.kind is Kind.PICTURE else e.text, e.name] for e in self._entries]
 
     def load(self, dumped: list[list[str]]) -> None:
-        """Take up what an earlier process wrote down; its calls that never returned are dropped.
+        """Take up what an earlier process wrote down, before anything else; its calls that never returned are dropped.
 
         Raises:
             ValueError: it is not what :meth:`dump` writes.
         """
-        entries = [Entry(Kind(kind), key, text, name) for kind, key, text, name in dumped]
-        self._entries = entries[-KEPT:] + self._entries
+        entries = [Entry(Kind(kind), key, text, name) for kind, key, text, name in dumped][-KEPT:]
+        known = (Kind.CALL, Kind.OUTPUT)  # by a name of the model's; ours begin anew with each process
+        self._entries = [e if e.kind in known else replace(e, key=f"before {n}") for n, e in enumerate(entries)]
         self._entries = self._paired()
 
     # --- the log ---

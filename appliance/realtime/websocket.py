@@ -1,8 +1,8 @@
 """The WebSocket transport of a Realtime session.
 
-Responsible for: opening with back-off, the reading and the writing task, replacing a session before the server ends it
-by age, and turning every way a socket can end into one conversation event. Not for: getting a socket (``dialling``)
-or what is said on it (``protocol``).
+Responsible for: opening with back-off, the reading and the writing task, and turning every way a socket can end into
+one conversation event. Not for: getting a socket (``dialling``), having another one at hand before the server ends
+this by age (``succession``), or what is said on it (``protocol``).
 """
 
 from __future__ import annotations
@@ -10,41 +10,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
-from websockets.protocol import State as Socket
 
 from appliance.conversation.events import ENROLMENT_PENDING, LinkLost, LinkRefused
 from appliance.errors import ApplianceError
 from appliance.errors import LinkLost as LinkLostError
 from appliance.errors import LinkRefused as LinkRefusedError
 from appliance.realtime import policy
-from appliance.realtime.dialling import MODEL_GONE, Dialler, Timing
-from appliance.realtime.facts import Broken, Configured, Refused
+from appliance.realtime.dialling import MODEL_GONE, Dialler
+from appliance.realtime.facts import Broken, Configured, Fact, Refused
 from appliance.realtime.protocol import Protocol
 from appliance.realtime.pulse import Pulse
-from appliance.realtime.session import Mint, Need, OnFact, OnSent, Ticket
+from appliance.realtime.session import Mint, Need, OnFact, OnSent, Ticket, Timing
+from appliance.realtime.succession import Opened, Spawn, Succession
 
 log = logging.getLogger(__name__)
 OnEnded = Callable[[Ticket, float, str], None]
-Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 DOUBLINGS = 16  # of the back-off; its last ceiling is reached long before
 NO_CLOSE = 1006  # the socket ended without a closing handshake
-LONGEST_TEXT = 300  # of an error in a server's words
-
-
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """A socket, the credential that it was opened with, when that was; a session of its own if it is configured."""
-
-    connection: ClientConnection
-    ticket: Ticket
-    began_s: float
-    successor: Protocol | None = None
 
 
 class WebSocketSession:
@@ -79,9 +65,7 @@ class WebSocketSession:
         self._connection: ClientConnection | None = None  # where what the protocol has to send goes
         self._pulse: Pulse | None = None  # of that connection
         self._closing: set[asyncio.Task[None]] = set()
-        self._ageing = self._old = False
-        self._preparing: asyncio.Task[None] | None = None
-        self._next: _Open | None = None  # what will replace the present session
+        self._succession = Succession(protocol, self._dialler, spawn, timing, self._move)
         self.last_error = ""
         self.trouble = ""
 
@@ -97,7 +81,7 @@ class WebSocketSession:
 
     def close(self, reason: str = "closed") -> None:
         """Close the session quietly: no event is reported."""
-        self._forget_successor()
+        self._succession.forget()
         self._connection = None
         task, self._task = self._task, None
         if task is not None and not task.done():
@@ -112,18 +96,17 @@ class WebSocketSession:
     async def finish(self) -> None:
         """Close and wait until the socket is closed, a moment at most."""
         self.close("stopped")
-        if self._closing:
-            await asyncio.wait(self._closing, timeout=self._timing.close_s)
+        if ending := self._closing | self._succession.closing:
+            await asyncio.wait(ending, timeout=self._timing.close_s)
 
     def flush(self) -> None:
         """Send what the protocol has to send."""
         self._wake.set()
         if self._pulse is not None:
             self._pulse.feel()
-        if self._ageing:
-            self._replace()
+        self._succession.consider()
 
-    async def _live(self, need: Need, successor: _Open | None) -> None:
+    async def _live(self, need: Need, successor: Opened | None) -> None:
         try:
             if successor is None and need is not Need.PRESS:
                 await self._wait_out()
@@ -139,15 +122,11 @@ class WebSocketSession:
 
     def _end(self, error: LinkRefusedError | LinkLostError) -> None:
         self._protocol.disconnected()
-        self._forget_successor()
-        words = self._words(error)
+        self._succession.forget()
+        words = self._dialler.words(error)
         known, self.last_error, self.trouble = self.last_error, words, error.code
         told = self.last_error == known or self.trouble == ENROLMENT_PENDING  # whoever enrols has told
         log.log(logging.DEBUG if told else logging.WARNING, "link: %s", self.last_error)
-
-    def _words(self, error: ApplianceError) -> str:
-        """Tell an error in a line; some words are the server's, who may quote what it was given."""
-        return self._dialler.scrubbed(" ".join(str(error).split()))[:LONGEST_TEXT]
 
     async def _wait_out(self) -> None:
         """Wait before another attempt: full jitter below an exponential ceiling, or what the server asked for."""
@@ -158,25 +137,25 @@ class WebSocketSession:
         await asyncio.sleep(max(self._dialler.retry_after_s, self._rng.uniform(0, ceiling)))
         self._dialler.retry_after_s = 0.0
 
-    async def _dial(self, need: Need) -> _Open:
+    async def _dial(self, need: Need) -> Opened:
         connection, ticket = await self._dialler.dial(need)
         self._protocol.connected(ticket.model)
-        return _Open(connection, ticket, asyncio.get_running_loop().time())
+        return Opened(connection, ticket, asyncio.get_running_loop().time())
 
     # --- a live session ---
 
-    async def _converse(self, opened: _Open) -> None:
+    async def _converse(self, opened: Opened) -> None:
         """Read and write until the socket ends or is not wanted any more; raises what ended it."""
-        me, loop, timing = asyncio.current_task(), asyncio.get_running_loop(), self._timing
-        connection, up, reason = opened.connection, opened.successor is not None, "lost"
+        me, loop, timing, reason = asyncio.current_task(), asyncio.get_running_loop(), self._timing, "lost"
+        connection, up = opened.connection, opened.successor is not None
         self._connection = connection
         self._pulse = pulse = Pulse(
             connection, lambda: self._protocol.engaged, self._spawn, quiet_s=timing.quiet_s, dead_s=timing.dead_s
         )
         writer = self._spawn(self._write(connection))
         timers = [
-            loop.call_at(opened.began_s + timing.ageing_s, self._aged, False),
-            loop.call_at(opened.began_s + timing.old_s, self._aged, True),
+            loop.call_at(opened.began_s + timing.ageing_s, self._succession.aged),
+            loop.call_at(opened.began_s + timing.old_s, self._succession.grown_old),
             greeted := loop.call_later(timing.open_s, connection.transport.abort),
         ]
         if up:
@@ -189,17 +168,18 @@ class WebSocketSession:
                         up, self.last_error, self.trouble = True, "", ""
                         greeted.cancel()
                         timers.append(loop.call_later(timing.backoff_last_s, self._proved))
-                    elif isinstance(fact, Refused):
-                        reason = "refused"
-                        raise LinkRefusedError(fact.message, hint=policy.hint(fact.code), code=fact.code)
-                    elif isinstance(fact, Broken):
-                        raise _lost(up, fact.message, fact.code)
+                    _check(fact, up)
                     self._on_fact(fact)
                     if self._task is not me:
                         return  # closed by what the fact led to
-                self._wake.set()
+                self.flush()
+                if self._task is not me:
+                    return  # moved away from
         except ConnectionClosed:
             pass
+        except LinkRefusedError:
+            reason = "refused"
+            raise
         finally:
             for timer in timers:
                 timer.cancel()
@@ -237,63 +217,9 @@ class WebSocketSession:
         except ConnectionClosed:
             pass  # the reader reports how it ended
 
-    # --- its successor: made before the old one is broken off ---
-
-    def _aged(self, old: bool) -> None:
-        self._ageing, self._old = True, old
-        self._replace()
-
-    def _replace(self) -> None:
-        """Make a successor in an idle moment, and move to it in one; an old session does not wait for the first."""
-        if self._next is not None and self._next.connection.state is not Socket.OPEN:
-            self._next = None
-        may_move = self._protocol.may_move(old=self._old)
-        if self._next is not None:
-            if may_move:
-                self._move(self._next)
-        elif self._preparing is None and (may_move or self._old):
-            self._preparing = self._spawn(self._prepare())
-
-    async def _prepare(self) -> None:
-        """Open and configure another session; failing that, try again later: nobody has lost anything yet."""
-        loop = asyncio.get_running_loop()
-        try:
-            connection, ticket = await self._dialler.dial(Need.ITSELF)
-            try:
-                async with asyncio.timeout(self._timing.open_s):
-                    successor = await self._set_up(connection, ticket)
-            except BaseException:
-                self._hang_up(connection)
-                raise
-        except (LinkLostError, LinkRefusedError, ConnectionClosed, TimeoutError) as error:
-            words = self._words(error) if isinstance(error, ApplianceError) else "it was not set up"
-            log.warning("no session yet to replace the ageing one: %s", words)
-            loop.call_later(self._timing.replace_again_s, self._prepare_again, asyncio.current_task())
-            return
-        self._preparing, self._next = None, _Open(connection, ticket, loop.time(), successor)
-        self._replace()
-
-    def _prepare_again(self, failed: asyncio.Task[None] | None) -> None:
-        if self._preparing is failed:  # else the session that was to be replaced is gone
-            self._preparing = None
-            self._replace()
-
-    async def _set_up(self, connection: ClientConnection, ticket: Ticket) -> Protocol:
-        successor = self._protocol.successor(ticket.model)
-        async for frame in connection:
-            for fact in successor.receive(frame):
-                if isinstance(fact, Refused | Broken):
-                    raise LinkRefusedError(fact.message, hint=policy.hint(fact.code), code=fact.code)
-                if isinstance(fact, Configured):
-                    return successor
-            while (sent := successor.next_frame()) is not None:
-                await connection.send(sent.text)
-        raise LinkLostError("the service accepted us but did not set up the session")
-
-    def _move(self, opened: _Open) -> None:
+    def _move(self, opened: Opened) -> None:
         """Go on in the successor: it is told the conversation, and the old session ends."""
         assert opened.successor is not None
-        self._next = None
         self.close("rotated")
         self._protocol.adopt(opened.successor)
         self._task = self._spawn(self._live(Need.ITSELF, opened))
@@ -301,19 +227,12 @@ class WebSocketSession:
         self._on_fact(Configured())
         self._wake.set()
 
-    def _forget_successor(self) -> None:
-        self._ageing = self._old = False
-        preparing, self._preparing = self._preparing, None
-        if preparing is not None:
-            preparing.cancel()
-        unused, self._next = self._next, None
-        if unused is not None:
-            self._hang_up(unused.connection)
 
-    def _hang_up(self, connection: ClientConnection) -> None:
-        ending = self._spawn(connection.close())
-        self._closing.add(ending)
-        ending.add_done_callback(self._closing.discard)
+def _check(fact: Fact, up: bool) -> None:
+    if isinstance(fact, Refused):
+        raise LinkRefusedError(fact.message, hint=policy.hint(fact.code), code=fact.code)
+    if isinstance(fact, Broken):
+        raise _lost(up, fact.message, fact.code)
 
 
 class _Lost(LinkLostError):

@@ -51,7 +51,7 @@ def supervised(tmp_path: Path) -> Iterator[Made]:
 def test_the_unit_is_read_as_it_stands() -> None:
     unit = Unit.read(UNIT)
     assert (unit.restart, unit.restart_s, unit.watchdog_s, unit.prevent) == ("always", 1.0, 10.0, frozenset({78}))
-    assert (unit.limit_s, unit.limit_burst, unit.memory_bytes) == (120.0, 6, 256 << 20)
+    assert (unit.limit_s, unit.limit_burst, unit.memory_bytes) == (300.0, 6, 256 << 20)
 
 
 def test_who_dies_is_started_again_and_who_is_stopped_is_not(supervised: Made) -> None:
