@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.faults.row import Heals, Outcome, Row, When
-from tests.faults.scene import LONG_S, REST_S, Scene
+from tests.faults.scene import LONG_S, Scene
 from tests.faults.town import Town
 from tests.faults.witness import Look, reply_s
 
@@ -38,6 +38,7 @@ class Story:
         self.outcome = Outcome(row)
         lasts_s = row.quick_lasts_s if at.quick and row.quick_lasts_s is not None else row.lasts_s
         self.lasts_s = lasts_s
+        self.answered_at: float | None = None  # when the question under the fault got its answer
 
     def told(self) -> Outcome:
         """Tell it."""
@@ -119,29 +120,31 @@ class Story:
     def _heal(self) -> None:
         """Have an exchange work again, and note when it did."""
         row, at, outcome = self.row, self.at, self.outcome
+        ready_at = self.cure_at
         if row.heals is Heals.RESTART:
-            at.supervisor.until("ready", row.restarts + 1, row.within_s + 15)
-            at.witness.until(lambda look: look.get("phase") == "idle", row.within_s, since=self.fault_at + 0.1)
-        if row.heals is Heals.ITSELF and not at.witness.until(_calm, row.within_s):
-            outcome.complaints.append(f"it does not come to rest by itself: {at.status.get('led')}")
-        rested_at = time.monotonic()
-        answered_at = getattr(self, "answered_at", None)
-        begun, deadline = None, max(rested_at, self.cure_at + row.within_s)
+            ready_at = at.supervisor.until("ready", row.restarts + 1, row.within_s + 15).at
+            at.witness.until(lambda look: look.get("phase") == "idle", row.within_s, since=ready_at)
+        if row.heals is Heals.ITSELF:
+            calm = at.witness.until(_calm, row.within_s, since=self.cure_at)
+            ready_at = max(self.cure_at, calm.at) if calm else ready_at
+            at.witness.until(_calm, row.within_s)
+            if calm is None:
+                outcome.complaints.append(f"it does not come to rest by itself: {at.status.get('led')}")
+        pressed_at = time.monotonic()
+        begun, deadline = None, pressed_at + row.within_s
         while begun is None and (outcome.presses == 0 or time.monotonic() < deadline):
             outcome.presses += 1
             begun = at.exchange()
         if begun is None:
             outcome.complaints.append("no exchange works after it")
-            return
-        if outcome.presses > row.presses:
-            outcome.complaints.append(f"it took {outcome.presses} presses")
-        if row.heals is Heals.ENDURED:
+        elif row.heals is Heals.ENDURED:
             outcome.healed_s = 0.0
-        elif answered_at is not None:
-            outcome.healed_s = max(0.0, answered_at - self.cure_at)
+        elif self.answered_at is not None:
+            outcome.healed_s = max(0.0, self.answered_at - self.cure_at)
         else:
-            waited_s = REST_S if row.when in QUESTION else 0.0  # ours, until we believed that no answer comes
-            outcome.healed_s = begun - self.cure_at - waited_s
+            outcome.healed_s = (ready_at - self.cure_at) + (begun - pressed_at)
+        if begun is not None and outcome.presses > row.presses:
+            outcome.complaints.append(f"it took {outcome.presses} presses")
 
     # --- what came of it ---
 

@@ -30,7 +30,7 @@ WEATHER = (
         held,
         PRESS,
         calm,
-        hears=REFUSED,
+        hears=("cue_offline|cue_error",),
         sees=OFFLINE,
         loses="question",
         lasts_s=60.0,

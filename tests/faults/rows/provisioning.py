@@ -73,7 +73,15 @@ def _busy(
 
 
 def _refused(
-    name: str, what: str, inject: Act, cure: Act, code: str, profile: str = "default", *, presses: int = 2
+    name: str,
+    what: str,
+    inject: Act,
+    cure: Act,
+    code: str,
+    profile: str = "default",
+    *,
+    presses: int = 2,
+    within_s: float = 15.0,
 ) -> Row:
     """A row of a refusal that a person has to lift."""
     return Row(
@@ -88,6 +96,7 @@ def _refused(
         loses="question",
         profile=profile,
         presses=presses,
+        within_s=within_s,
         lasts_s=0.5,
     )
 
@@ -208,7 +217,8 @@ OWNER = (
         lambda at: at.town.allow(1000),
         "quota_exceeded",
         "metered",
-        presses=9,
+        presses=40,
+        within_s=60.0,
     ),
 )
 
