@@ -50,6 +50,7 @@ class Scene:
         self.socket = directory / "control.sock"
         self.lines: list[tuple[float, str]] = []
         self.asked_at = self.started_at = 0.0
+        self.presses = 0
         self.marks: dict[str, Any] = {}  # what a row remembers between its fault and its cure
         self._rng = np.random.default_rng(5)
 
@@ -183,6 +184,7 @@ directory = "{self.state}"
 
     def press(self) -> None:
         """Push the button down and begin to talk."""
+        self.presses += 1
         self.asked_at = time.monotonic()
         with contextlib.suppress(ValueError):
             self.card.say(self.voice(HOLD_S + 1.0))

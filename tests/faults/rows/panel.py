@@ -12,6 +12,7 @@ from tests.faults.scene import BUTTON, Scene
 ITSELF, PRESS, PERSON, ENDURED = Heals.ITSELF, Heals.PRESS, Heals.PERSON, Heals.ENDURED
 IDLE, ASKED, LISTENING, THINKING, SPEAKING = When
 MOCK = {"GPIOZERO_PIN_FACTORY": "mock", "GPIOZERO_MOCK_PIN_CLASS": "mockpwmpin"}
+UP_S = 0.06
 CARD = '[audio]\ncapture = "vhw"\nplayback = "vhw"\n'
 
 
@@ -21,15 +22,16 @@ def push(at: Scene) -> None:
 
 
 def let_go(at: Scene) -> None:
-    """And up."""
+    """And up; no finger comes down again within its bouncing."""
     at.hand("pin high", BUTTON)
+    time.sleep(UP_S)
 
 
 def bounce(at: Scene) -> None:
     """A worn-out contact: eleven edges in six milliseconds, and it is down."""
     for _ in range(5):
         push(at)
-        let_go(at)
+        at.hand("pin high", BUTTON)
         time.sleep(0.001)
     push(at)
 
@@ -37,11 +39,11 @@ def bounce(at: Scene) -> None:
 def hammer(at: Scene) -> None:
     """Fifty presses in five seconds."""
     at.card.say(at.voice(6.0))
+    at.presses += 50
     for _ in range(50):
         push(at)
         time.sleep(0.04)
         let_go(at)
-        time.sleep(0.06)
 
 
 def talk_to_socket(say: bytes, count: int = 100) -> Act:
@@ -52,6 +54,7 @@ def talk_to_socket(say: bytes, count: int = 100) -> Act:
 def _pressed_by_bouncing(at: Scene) -> None:
     at.answer(0.3)
     at.card.say(at.voice(1.0))
+    at.presses += 1
     bounce(at)
     time.sleep(0.5)
     let_go(at)

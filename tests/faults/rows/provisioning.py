@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from tests.fakes.proxy import http
 from tests.fakes.upstream import Answer
@@ -101,6 +102,7 @@ def _refused(
     )
 
 
+TAKEN_INTO_USE_S = 6.0  # changed limits
 calm = fair(service)
 SERVICE = (
     _busy("service down", "nobody listens", weather(service, refused=True), calm, "cue_offline"),
@@ -213,7 +215,7 @@ OWNER = (
     _refused(
         "quota used up",
         "one session a day, and it was had",
-        lambda at: at.town.allow(1),
+        several(lambda at: at.town.allow(1), lambda _: time.sleep(TAKEN_INTO_USE_S)),
         lambda at: at.town.allow(1000),
         "quota_exceeded",
         "metered",

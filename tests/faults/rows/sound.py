@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from tests.faults.row import Heals, Row, When
-from tests.faults.rows.acts import repeatedly
+from tests.faults.rows.acts import repeatedly, several
 
 ITSELF, PRESS, PERSON, ENDURED = Heals.ITSELF, Heals.PRESS, Heals.PERSON, Heals.ENDURED
 IDLE, ASKED, LISTENING, THINKING, SPEAKING = When
@@ -123,13 +125,23 @@ ROWS: tuple[Row, ...] = (
     Row(
         "microphone stuck at zero",
         LISTENING,
-        "only zeros for 4 s",
+        "only zeros for 4 s, while somebody talks",
         lambda at: at.card.deafen(True),
+        ITSELF,
+        lambda at: at.card.deafen(False),
+        sees=("deaf",),
+        lasts_s=4.0,
+    ),
+    Row(
+        "microphone dead",
+        LISTENING,
+        "only zeros, until the turn is over",
+        several(lambda at: at.card.deafen(True), lambda _: time.sleep(4.0), lambda at: at.release()),
         PRESS,
         lambda at: at.card.deafen(False),
         hears=("cue_error",),
         sees=("deaf",),
-        lasts_s=4.0,
+        lasts_s=1.0,
     ),
     Row(
         "xrun storm, listening",
