@@ -31,6 +31,7 @@ def card(virtual_card: CardFactory) -> VirtualCard:
 
 def config(directory: Path, url: str = "", more: str = "") -> str:
     path = directory / "appliance.toml"
+    more = more if "board = " in more else f'board = "virtual"\n{more}'
     path.write_text(
         f'{more}\n[provisioning]\nurl = "{url}"\n[panel]\nbackend = "none"\n'
         f'[control]\nsocket = "{directory / "control.sock"}"\n[state]\ndirectory = "{directory / "state"}"\n'
