@@ -53,7 +53,9 @@ static int load(struct vmixer *m)
 
 static int save(struct vmixer *m)
 {
-    FILE *file = fopen(m->path, "w");
+    char path[4096]; /* a reader sees all of the old file or all of the new one */
+    snprintf(path, sizeof path, "%s.new", m->path);
+    FILE *file = fopen(path, "w");
     if (file == NULL)
         return -errno;
     for (unsigned i = 0; i < m->count; i++) {
@@ -61,7 +63,7 @@ static int save(struct vmixer *m)
         fprintf(file, "%c\t%u\t%ld\t%ld\t%s\t%ld\t%ld\t%s\n", e->kind, e->count, e->min, e->max, e->items, e->value[0],
                 e->value[1], e->name);
     }
-    return fclose(file) == 0 ? 0 : -errno;
+    return fclose(file) == 0 && rename(path, m->path) == 0 ? 0 : -errno;
 }
 
 static struct element *at(snd_ctl_ext_t *ext, snd_ctl_ext_key_t key)
