@@ -1,7 +1,7 @@
 """The mixer of a sound card without the card: a real ALSA control whose elements are the lines of a file.
 
-Responsible for: making it, naming it ``hw:CARD=…`` in an ALSA configuration, reading what it was set to. Not for:
-sound (``vcard``), which no element of it changes.
+Responsible for: making it, naming it ``hw:CARD=…`` in an ALSA configuration, reading what it was set to; the card
+"vhw" is the virtual card's own mixer. Not for: sound (``vcard``), which no element of it changes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.fakes.card.library import build
+from tests.fakes.card.vcard import VirtualCard
 
 _CONF = """\
 ctl_type.vmixer {{ lib "{library}" }}
@@ -20,6 +21,7 @@ ctl.hw {{
     type vmixer
     file {{ @func concat strings [ "{directory}/" $CARD ".mixer" ] }}
 }}
+ctl.vhw {{ type vmixer file "{directory}/vhw.mixer" }}
 """
 
 
@@ -49,6 +51,10 @@ class VirtualMixer:
     def environment(self) -> dict[str, str]:
         """What a process needs to have this mixer, and those beside it in the directory."""
         return {"ALSA_CONFIG_PATH": str(self._conf)}
+
+    def with_card(self, card: VirtualCard) -> dict[str, str]:
+        """What a process needs to have this mixer and a sound card."""
+        return {"ALSA_CONFIG_PATH": f"{card.conf}:{self._conf}"}
 
     def values(self) -> dict[str, tuple[int, ...] | str]:
         """What every element is now, by the driver's name; of an enumerated one its item."""
