@@ -40,7 +40,6 @@ from appliance.errors import ApplianceError, ConfigError
 from appliance.first_start import FirstStart
 from appliance.front import Front, GpioFront, NoFront, TerminalFront
 from appliance.panel.control import ControlServer
-from appliance.realtime.dialling import Timing
 from appliance.realtime.facts import Configured, Fact, UsageReported
 from appliance.realtime.protocol import Protocol
 from appliance.realtime.session import Ticket
@@ -52,7 +51,15 @@ from appliance.system.notify import Notifier
 from appliance.tickets import Tickets
 from appliance.tools.builtin import Timers, timer_tools, volume_tool
 from appliance.tools.toolbox import Toolbox
-from appliance.translation import canceller_of, gain_of, half_duplex_reason, hold_ms_of, settings_of, wishes_of
+from appliance.translation import (
+    canceller_of,
+    gain_of,
+    half_duplex_reason,
+    hold_ms_of,
+    settings_of,
+    timing_of,
+    wishes_of,
+)
 
 log = logging.getLogger(__name__)
 Said = Callable[[str, str], None]
@@ -118,8 +125,6 @@ class Daemon:
         tools = [*timer_tools(self._timers), volume_tool(self.set_volume)]
         self._toolbox = Toolbox(tools, group.create_task, lambda event: self.engine.post(event))
         self.protocol = Protocol(wishes_of(config, self._toolbox.declarations()), _ids())
-        asked = config.realtime
-        timing = Timing(asked.open_timeout_s, asked.ping_interval_s, asked.ping_timeout_s)
         self._remembered = Remembered(self.protocol.history, os.environ.get("RUNTIME_DIRECTORY"))
         self._remembered.take_up()
         self.session = WebSocketSession(
@@ -128,7 +133,7 @@ class Daemon:
             self._session_fact,
             lambda captured_at, sent_at: self.engine.sent(captured_at, sent_at),
             group.create_task,
-            timing,
+            timing_of(config),
             random.Random(),  # noqa: S311  # jitter needs no secrecy
             self._session_ended,
         )

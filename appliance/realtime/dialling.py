@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import ssl
 from collections import deque
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -17,7 +16,7 @@ from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
 from websockets.http11 import Response
 
 from appliance.errors import ApplianceError, LinkLost, LinkRefused, ProvisioningError
-from appliance.realtime.session import Mint, Need, Ticket
+from appliance.realtime.session import Mint, Need, Ticket, Timing
 
 # The library logs every header at DEBUG, and one of ours is the credential.
 library_log = logging.getLogger("appliance.realtime.websocket.library")
@@ -28,21 +27,6 @@ RATE_LIMITED_S = 2.0  # where it does not say
 NOT_YET_VALID = 9  # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID
 SECRETS_KNOWN = 4
 LONGEST_TEXT = 300  # of an error in a server's words
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How patient the transport is."""
-
-    open_s: float = 10.0
-    ping_interval_s: float = 20.0
-    ping_timeout_s: float = 30.0
-    backoff_first_s: float = 0.5
-    backoff_last_s: float = 8.0
-    ageing_s: float = 50 * 60  # of a session, which the server ends after 60 min: from here on it may be replaced
-    old_s: float = 58 * 60  # from here on it is, also in the middle of what the person says
-    replace_again_s: float = 60.0  # after an attempt that failed
-    close_s: float = 1.0
 
 
 class Dialler:

@@ -20,10 +20,10 @@ from appliance.errors import ApplianceError
 from appliance.errors import LinkLost as LinkLostError
 from appliance.errors import LinkRefused as LinkRefusedError
 from appliance.realtime import policy
-from appliance.realtime.dialling import Dialler, Timing
+from appliance.realtime.dialling import Dialler
 from appliance.realtime.facts import Broken, Configured, Fact, Refused
 from appliance.realtime.protocol import Protocol
-from appliance.realtime.session import Mint, Need, OnFact, OnSent, Ticket
+from appliance.realtime.session import Mint, Need, OnFact, OnSent, Ticket, Timing
 from appliance.realtime.succession import Opened, Spawn, Succession
 
 log = logging.getLogger(__name__)

@@ -17,10 +17,9 @@ from websockets.exceptions import ConnectionClosed
 from appliance.conversation.events import LinkLost, LinkRefused
 from appliance.errors import Secret
 from appliance.realtime.configuration import Wishes
-from appliance.realtime.dialling import Timing
 from appliance.realtime.facts import Configured, Fact
 from appliance.realtime.protocol import Protocol
-from appliance.realtime.session import Need, Ticket
+from appliance.realtime.session import Need, Ticket, Timing
 from appliance.realtime.websocket import WebSocketSession
 
 SECRET = "ek_0123456789abcdef"
