@@ -58,7 +58,7 @@ DA7212 = (
     Control("Mic 1 Switch"),
     Control("Mic 2 Volume", 7),
     Control("Mic 2 Switch"),
-    Control("Mic 2 Amp Source MUX", items=("MIC_P", "Differential", "MIC_N")),
+    Control("Mic 2 Amp Source MUX", items=("(another)", "Differential")),
     Control("Mixin PGA Volume", 15, 2),
     Control("Mixin PGA Switch", 1, 2),
     Control("ADC Volume", 127, 2),
