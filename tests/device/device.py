@@ -158,7 +158,8 @@ class Device:
         self.session.server = server
         self.book = Records(self.records.append, lambda: (0.0, 0.0))
         parts = Parts(self.duplex, self.protocol, self.session, self.toolbox, self.book)
-        hooks = Hooks(light, self._changed, lambda _who, _text: None, self._update)
+        self._light, self._ended = light, False
+        hooks = Hooks(self._show, self._changed, lambda _who, _text: None, self._update)
         self.engine = Engine(
             parts,
             settings_of(loaded),
@@ -185,7 +186,13 @@ class Device:
         if not task.cancelled():
             task.result()  # a bug goes to the loop's exception handler
 
+    def _show(self, led: Led) -> None:
+        if not self._ended:  # else it is another life's light by now
+            self._light(led)
+
     def _told(self, fact: AudioFact) -> None:
+        if self._ended:
+            return  # it was under way when the process ended
         self._fact_seen(fact)
         self.engine.audio_fact(fact)
 
@@ -221,6 +228,7 @@ class Device:
         await self.session.finish()
         self.engine.close()
         self.duplex.stop()
+        self._ended = True
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Histories are full of failures; their log lines tell nobody anything."""
+"""Histories are full of failures; their log lines tell nobody anything. The walk has a home of the scenarios."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+
+from tests.scenarios.conftest import home, town
+
+__all__ = ["home", "town"]
 
 
 @pytest.fixture(autouse=True)

@@ -154,7 +154,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(after=st.sampled_from(PAUSES_S))
     def mute(self, after: float) -> None:
-        self.pass_(0)
+        self.witness.voice_told()
         self.muted = not self.muted
         listened = self.witness.led in LISTENS
         self.device.engine.post(ev.MuteToggled())
@@ -210,6 +210,8 @@ class Histories(RuleBasedStateMachine):
     @rule(kind=st.sampled_from(["unreachable", "stalled"]), lasts_s=lasts)
     def outage(self, kind: str, lasts_s: float) -> None:
         self.for_a_while(self.server, kind, lasts_s)
+        if kind == "unreachable":
+            self.server.hang_up()
 
     @rule(code=st.sampled_from(["overloaded", "access_denied", "enrolment_pending"]), lasts_s=lasts)
     def refuse(self, code: str, lasts_s: float) -> None:
@@ -231,12 +233,14 @@ class Histories(RuleBasedStateMachine):
     def reload(self) -> None:
         self.post(ev.UpdateStaged())
 
-    @rule(after=st.sampled_from([0.0, 0.05, 0.7, 2.0]))
-    def measure(self, after: float) -> None:
+    @rule(crossed=st.booleans(), after=st.sampled_from([0.0, 0.05, 0.7, 2.0]))
+    def measure(self, crossed: bool, after: float) -> None:
         """The moment for a calibration has come, in the same moment in which anything else may happen."""
         if self.device.engine.state.phase is conversation.Phase.IDLE and not self.muted:
             self.loop.call_soon(self.device.spawn, self.device.calibrate())
-            if after:
+            if crossed:
+                self.mute(0.0)
+            elif after:
                 self.pass_(after)
 
     def teardown(self) -> None:
