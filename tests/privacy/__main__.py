@@ -60,7 +60,7 @@ def main() -> None:
     repeats, load = parser.parse_args().repeats, os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        card = VirtualCard(directory / "card", rate=RATE, seconds=10 + 3 * repeats)
+        card = VirtualCard(directory / "card", rate=RATE, seconds=60 + 10 * repeats)
         town = Town(directory / "town")
         home = Home(town, directory, card, Script(reply=tone(0.2, 24_000).tobytes()), "[audio]\ncues = false\n")
         try:

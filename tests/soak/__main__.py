@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.bench.report import machine, say
 from tests.soak.home import SoakHome
 from tests.soak.people import People
-from tests.soak.slopes import Slope, slope
+from tests.soak.slopes import HOUR_S, Slope, slope
 from tests.soak.virtual import live
 
 WARM_UP = 0.25  # of a run: caches fill, libraries load
@@ -86,10 +86,9 @@ def run_virtual(hours: float, seed: int, *, traced: bool) -> list[str]:
     tell_done(lived.done, lived.done["answered"])
     say(f"unanswered: {len(lived.unanswered)}")
     series: Series = {}
-    for at, held in lived.looks:
-        if at >= hours * 3600 * WARM_UP:
-            for name, value in held.items():
-                series.setdefault(name, []).append((at, value, 0))
+    for name, pairs in lived.looks.items():
+        looks = zip(pairs[::2], pairs[1::2], strict=True)
+        series[name] = [(at, value, 0) for at, value in looks if at >= hours * HOUR_S * WARM_UP]
     wrong = [f"a question came to nothing: {words}" for words in lived.unanswered] + lived.bugs
     return wrong + tell_slopes(series, "virtual_")
 

@@ -39,9 +39,13 @@ def sizes(root: object) -> dict[str, int]:
         elif isinstance(value, CONTAINERS):
             found[path] += len(value)
             waiting += [(f"{path}[]", item) for item in _items(value)]
-        elif type(value).__module__.startswith(OURS) and not isinstance(value, CONSTANT):
+        elif _ours(value) and not isinstance(value, CONSTANT):
             waiting += [(f"{path}.{name}".lstrip("."), part) for name, part in _parts(value)]
     return dict(found)
+
+
+def _ours(value: object) -> bool:
+    return any(kind.__module__.startswith(OURS) for kind in type(value).__mro__)
 
 
 def _parts(value: object) -> Iterator[tuple[str, object]]:

@@ -11,9 +11,10 @@ import gc
 import logging
 import random
 import tracemalloc
+from array import array
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.audio.facts import AudioFact, ReplyStarted
@@ -40,13 +41,16 @@ PICTURE = "data:image/png;base64,iVBORw0KGgo="
 
 @dataclass(slots=True)
 class Lived:
-    """What a virtual household saw; ``looks`` are (s, what was held by name)."""
+    """What a virtual household saw; ``looks`` are pairs of s and what was held, one after another, by name.
+
+    In arrays: an object for each of them would be most of what this process holds more at the end.
+    """
 
     hours: float = 0.0
     done: Counter[str] = field(default_factory=Counter)
     unanswered: list[str] = field(default_factory=list)
     bugs: list[str] = field(default_factory=list)
-    looks: list[tuple[float, dict[str, float]]] = field(default_factory=list)
+    looks: dict[str, array[float]] = field(default_factory=dict)
 
 
 class Household:
@@ -60,7 +64,7 @@ class Household:
         self._refusal: ProvisioningError | None = None
         self._heard = 0
         self._voice = go_forward(RATE)
-        self.server = Server(lambda: self._plan)
+        self.server = Server(self._next_plan)
         self.card = Card(self.loop.time, keeps=False, echo=0.1)
         board = Board(name="virtual")
         self.device = Device(
@@ -72,6 +76,12 @@ class Household:
             told=self._told,
             refusal=lambda: self._refusal,
         )
+
+    def _next_plan(self) -> Plan:
+        plan = self._plan
+        if plan.how == "tool":  # what it asked the tool for is answered
+            self._plan = replace(plan, how="answer")
+        return plan
 
     def _told(self, fact: AudioFact) -> None:
         self._heard += isinstance(fact, ReplyStarted)
@@ -86,7 +96,8 @@ class Household:
             if self.loop.time() >= look_at:
                 await self._rest()
                 look_at = self.loop.time() + LOOKED_EVERY_S
-                self.lived.looks.append((self.loop.time() - begun, self._look()))
+                for name, value in self._look().items():
+                    self.lived.looks.setdefault(name, array("d")).extend((self.loop.time() - begun, value))
         self.lived.hours = (self.loop.time() - begun) / HOUR_S
         await self.device.close()
         return self.lived
