@@ -40,6 +40,10 @@ def parser() -> argparse.ArgumentParser:
     reset = add("reset", "factory reset: forget identity and enrolment")
     reset.add_argument("--yes", action="store_true", help="do not ask")
     add("calibrate", "measure the loop from loudspeaker to microphone")
+    add("doctor", "say what is wrong and what to do; exit 1 if something is")
+    bundle = add("bundle", "write a support bundle: no secrets, no sound, nothing that was said")
+    bundle.add_argument("file", type=Path, metavar="FILE", help="the .tar.xz to write")
+    add("last-word", "say that the appliance gives up (what systemd starts then)")
     demo = commands.add_parser("demo", help="talk to the appliance on this machine, without any service elsewhere")
     demo.add_argument("--say", type=Path, help="a WAV to say instead of talking")
     demo.add_argument("--reply", type=Path, default=Path("demo-reply.wav"), help="where the reply is written")
@@ -80,9 +84,18 @@ def _run(arguments: argparse.Namespace) -> int:
         return demo.run(arguments)
     from appliance import logs
 
-    logs.set_up(debug=arguments.debug, quiet=arguments.command != "run")
+    logs.set_up(debug=arguments.debug, quiet=arguments.command not in ("run", "last-word"))
     if arguments.command == "run":
         return _daemon(arguments)
+    if arguments.command == "last-word":
+        from appliance import last_word
+        from appliance.config import default_path
+
+        return last_word.run(arguments.config or default_path())
+    if arguments.command in ("doctor", "bundle"):
+        from appliance.diagnosis import commands
+
+        return commands.COMMANDS[arguments.command](arguments)
     from appliance import maintenance
 
     return maintenance.COMMANDS[arguments.command](arguments)

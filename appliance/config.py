@@ -80,6 +80,7 @@ class Realtime(Section, frozen=True, kw_only=True):
     captions: str = ""
     max_output_tokens: Annotated[int, Meta(ge=1, le=4096)] | Literal["inf"] = "inf"
     keep_warm_s: Seconds = 240.0
+    session_limit_s: Annotated[float, Meta(ge=10, le=86_400)] = 3600.0
     open_timeout_s: Annotated[float, Meta(ge=1, le=60)] = 10.0
     ping_interval_s: Annotated[float, Meta(ge=1, le=600)] = 20.0
     ping_timeout_s: Annotated[float, Meta(ge=1, le=600)] = 30.0

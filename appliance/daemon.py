@@ -43,14 +43,23 @@ from appliance.panel.control import ControlServer
 from appliance.realtime.facts import Configured, Fact, UsageReported
 from appliance.realtime.protocol import Protocol
 from appliance.realtime.session import Ticket
-from appliance.realtime.websocket import Timing, WebSocketSession
+from appliance.realtime.websocket import WebSocketSession
 from appliance.records import Records
+from appliance.remembered import Remembered
 from appliance.system import memory
 from appliance.system.notify import Notifier
 from appliance.tickets import Tickets
 from appliance.tools.builtin import Timers, timer_tools, volume_tool
 from appliance.tools.toolbox import Toolbox
-from appliance.translation import canceller_of, gain_of, half_duplex_reason, hold_ms_of, settings_of, wishes_of
+from appliance.translation import (
+    canceller_of,
+    gain_of,
+    half_duplex_reason,
+    hold_ms_of,
+    settings_of,
+    timing_of,
+    wishes_of,
+)
 
 log = logging.getLogger(__name__)
 Said = Callable[[str, str], None]
@@ -115,15 +124,15 @@ class Daemon:
         tools = [*timer_tools(self._timers), volume_tool(self.set_volume)]
         self._toolbox = Toolbox(tools, group.create_task, lambda event: self.engine.post(event))
         self.protocol = Protocol(wishes_of(config, self._toolbox.declarations()), _ids())
-        asked = config.realtime
-        timing = Timing(asked.open_timeout_s, asked.ping_interval_s, asked.ping_timeout_s)
+        self._remembered = Remembered(self.protocol.history, os.environ.get("RUNTIME_DIRECTORY"))
+        self._remembered.take_up()
         self.session = WebSocketSession(
             self.protocol,
             self.tickets.mint,
             self._session_fact,
             lambda captured_at, sent_at: self.engine.sent(captured_at, sent_at),
             group.create_task,
-            timing,
+            timing_of(config),
             random.Random(),  # noqa: S311  # jitter needs no secrecy
             self._session_ended,
         )
@@ -303,6 +312,8 @@ class Daemon:
         self.controls.state_changed()
         self.first_start.changed()
         self._keep()
+        if self.engine.state.phase is Phase.IDLE:
+            self._remembered.keep()
 
     def _say(self, who: str, text: str) -> None:
         self._front.say(who, text)

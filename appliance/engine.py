@@ -32,7 +32,7 @@ from appliance.tools.toolbox import Toolbox
 log = logging.getLogger(__name__)
 DECLINED = '{"error":"the person went on before this could be done"}'
 ASKED = (ev.TalkPressed, ev.VoiceStarted, ev.SpeechStarted, ev.TextSaid)  # by these a person asks for a session
-CLOSES = {do.Disconnect: "idle", do.Reconnect: "stalled", do.RotateSession: "rotated"}
+CLOSES = {do.Disconnect: "idle", do.Reconnect: "stalled"}
 ACTIVE = (Phase.LISTENING, Phase.THINKING, Phase.SPEAKING)
 
 
@@ -164,7 +164,7 @@ class Engine:
                 self._explain()
             case do.Connect():
                 parts.session.open(self._need())
-            case do.Disconnect() | do.Reconnect() | do.RotateSession():
+            case do.Disconnect() | do.Reconnect():
                 parts.session.close(CLOSES[type(effect)])
             case do.BeginTurn():
                 self._begin_turn()

@@ -1,4 +1,4 @@
-"""The commands for whoever sets an appliance up: check, devices, enrol, reset, calibrate.
+"""The commands for whoever sets an appliance up: check, devices, enrol, reset, rotate-key, calibrate.
 
 Responsible for: what they print and their exit codes. Not for: the running daemon.
 """
@@ -168,6 +168,7 @@ def _given_token(path: Path | None) -> Secret | None:
 
 def reset(arguments: Arguments) -> int:
     """Forget identity and enrolment, after signing the device out at its service where that can be reached."""
+    from appliance import remembered
     from appliance.credentials import enrolment
     from appliance.credentials.http import HttpClient
     from appliance.credentials.identity import Identity
@@ -191,6 +192,7 @@ def reset(arguments: Arguments) -> int:
         print(f"not signed out: {error}; the owner of the service can revoke this device there")
     enrolment.forget(directory)
     Identity.forget(directory)
+    remembered.forget(remembered.RUN)
     print("identity and enrolment are forgotten; restart the appliance")
     return 0
 

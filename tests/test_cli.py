@@ -53,7 +53,10 @@ def test_wrong_usage_is_2(arguments: list[str]) -> None:
     assert done.stderr.startswith("usage: voice-appliance")
 
 
-@pytest.mark.parametrize("command", ["run", "check", "devices", "enrol", "reset", "calibrate", "demo", "ctl"])
+@pytest.mark.parametrize(
+    "command",
+    ["run", "check", "devices", "enrol", "reset", "calibrate", "doctor", "bundle", "last-word", "demo", "ctl"],
+)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         cli.parser().parse_args([command, "--help"])

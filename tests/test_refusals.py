@@ -15,6 +15,7 @@ SOURCES = [
     ROOT / "tickets.py",
     ROOT / "enrolling.py",
     ROOT / "realtime" / "websocket.py",
+    ROOT / "realtime" / "dialling.py",
 ]
 
 

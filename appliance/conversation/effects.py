@@ -130,10 +130,5 @@ class SendToolOutput(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class RotateSession(Effect):
-    """Close the ageing session; the next one replays the conversation."""
-
-
-@dataclass(frozen=True, slots=True)
 class InstallUpdate(Effect):
     """Take the staged update into use."""

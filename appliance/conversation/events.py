@@ -188,11 +188,6 @@ class EnrolmentEnded(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class SessionExpiring(Event):
-    """The session nears the server's limit of age."""
-
-
-@dataclass(frozen=True, slots=True)
 class UpdateStaged(Event):
     """New software or configuration was checked and waits to be taken into use."""
 

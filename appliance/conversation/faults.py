@@ -58,8 +58,7 @@ def link_up(s: State, _: ev.LinkOpened, settings: Settings) -> Outcome:
 
 def link_down(s: State, _: ev.LinkLost, settings: Settings) -> Outcome:
     """No session; whoever needs one next opens it."""
-    after = replace(s, response=None, requested=False, doomed=False, link=Link.DOWN)
-    return replace(after, chores=s.chores - {Chore.ROTATE}), []
+    return replace(s, response=None, requested=False, doomed=False, link=Link.DOWN), []
 
 
 def link_broke_in_thought(s: State, event: ev.LinkLost, settings: Settings) -> Outcome:
@@ -115,11 +114,6 @@ def enrolment_ended(s: State, _: ev.EnrolmentEnded, settings: Settings) -> Outco
         return s, []
     after = replace(s, phase=Phase.IDLE, fault=None, link=Link.DOWN, offline=True)
     return after, [do.Cue(do.Sound.OFFLINE), do.Explain()]
-
-
-def expiring(s: State, _: ev.SessionExpiring, settings: Settings) -> Outcome:
-    """Open a fresh session when idle."""
-    return replace(s, chores=s.chores | {Chore.ROTATE}), []
 
 
 def update_staged(s: State, _: ev.UpdateStaged, settings: Settings) -> Outcome:

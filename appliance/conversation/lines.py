@@ -27,6 +27,7 @@ class Line(Enum):
     TIME = "time"
     CERTIFICATE = "certificate"
     SETTINGS = "settings"
+    GIVES_UP = "gives-up"  # said by ``last_word``, when nothing else of us runs any more
 
 
 TEXTS = {
@@ -43,6 +44,7 @@ TEXTS = {
     Line.TIME: "I am waiting for the time.",
     Line.CERTIFICATE: "I do not trust the service that answers.",
     Line.SETTINGS: "Something is wrong with my settings.",
+    Line.GIVES_UP: "I keep failing, and I give up. Please look after me.",
 }
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PAUSE = ""  # among the words: a short silence

@@ -111,11 +111,6 @@ def _settle_reply(s: State, settings: Settings) -> Outcome:
 
 
 def _settle_chores(s: State) -> Outcome:
-    if Chore.ROTATE in s.chores:
-        chores = s.chores - {Chore.ROTATE}
-        if s.link is not Link.UP:
-            return replace(s, chores=chores), []
-        return replace(pending_cleared(s), chores=chores, link=Link.DOWN), [do.RotateSession()]
     if Chore.UPDATE in s.chores:
         return _update(s)
     return s, []

@@ -58,7 +58,6 @@ class Fault(Enum):
 class Chore(Enum):
     """Work that waits for IDLE."""
 
-    ROTATE = "rotate"
     UPDATE = "update"
 
 

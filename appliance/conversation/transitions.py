@@ -103,7 +103,6 @@ TABLE: Mapping[type[ev.Event], Mapping[Phase, Rule]] = {
     ev.LinkRefused: everywhere(faults.link_refused),
     ev.Enrolled: {FAULT: faults.enrolled},
     ev.EnrolmentEnded: {FAULT: faults.enrolment_ended},
-    ev.SessionExpiring: everywhere(faults.expiring),
     ev.UpdateStaged: everywhere(faults.update_staged),
     ev.DeviceFailed: everywhere(faults.device_failed),
     ev.DeviceRestored: everywhere(faults.device_restored),

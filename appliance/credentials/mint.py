@@ -1,6 +1,7 @@
 """Short-lived Realtime secrets, one per conversation, from the provisioning service that knows this device.
 
-Responsible for: ``POST /v1/sessions``, its retries, and refusals in words a user understands. Not for: when to ask
+Responsible for: ``POST /v1/sessions``, its retries, and refusals in words a user understands; what the service knows of
+this device (``GET /v1/device``). Not for: when to ask
 and how long to wait between tries (the session's owner decides, from ``retry`` and ``retry_after_s``).
 """
 
@@ -36,6 +37,15 @@ class Grant(msgspec.Struct, frozen=True):
     url: str
     model: str
     limits: Limits
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What the service knows of this device; ``model`` is None while its profile cannot be used."""
+
+    name: str
+    profile: str
+    model: str | None = None
+    sessions_left_today: int | None = None
 
 
 class _Kind(msgspec.Struct, frozen=True):
@@ -128,6 +138,18 @@ class Minter:
         if response.status != 201:
             raise refusal(response, self._url)
         return _grant(response, self._url)
+
+    async def entry(self) -> Entry:
+        """What the service knows of this device. Nothing is minted by it.
+
+        Raises:
+            ProvisioningError: refused (not enrolled any more, suspended), unreachable or a nonsense answer.
+        """
+        url = f"{self._enrolment.issuer}/v1/device"
+        response = await self._signed.get(url, token=self._enrolment.token)
+        if response.status != 200:
+            raise refusal(response, url)
+        return read(response, Entry, url)
 
     async def report(
         self, session_id: str, *, duration_s: float, reason: str, usage: Mapping[str, object], model: str = ""

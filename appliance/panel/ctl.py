@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from appliance.errors import ApplianceError
@@ -24,11 +24,15 @@ EXIT_NOT_ALLOWED = 77  # sysexits.h EX_NOPERM
 ANSWER_S = 10.0
 
 
-class _NotRunning(ApplianceError):
+class NotRunningError(ApplianceError):
+    """Nobody serves the control socket."""
+
     exit_code = EXIT_NOT_RUNNING
 
 
-class _NotAllowed(ApplianceError):
+class NotAllowedError(ApplianceError):
+    """The control socket is not for this user."""
+
     exit_code = EXIT_NOT_ALLOWED
 
 
@@ -76,6 +80,16 @@ def run_ctl(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def ask(path: Path, request: dict[str, object]) -> dict[str, object]:
+    """Return the daemon's answer to one command.
+
+    Raises:
+        ApplianceError: refused, or no answer; :class:`NotRunningError`, :class:`NotAllowedError`.
+    """
+    with contextlib.closing(_answers(path, request)) as lines:
+        return _accepted(next(lines))
+
+
 def _request(arguments: argparse.Namespace) -> dict[str, object]:
     command: str = arguments.ctl_command
     match command:
@@ -91,7 +105,7 @@ def _request(arguments: argparse.Namespace) -> dict[str, object]:
             return {"cmd": command}
 
 
-def _answers(path: Path, request: dict[str, object]) -> Iterator[str]:
+def _answers(path: Path, request: dict[str, object]) -> Generator[str]:
     """Yield the daemon's lines: one, or more until it goes away when following."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(ANSWER_S)
@@ -108,7 +122,7 @@ def _answers(path: Path, request: dict[str, object]) -> Iterator[str]:
                     connection.settimeout(None)
                     for line in lines:
                         yield line.rstrip("\n")
-                    raise _NotRunning("the daemon went away", hint="see: journalctl -u voice-appliance")
+                    raise NotRunningError("the daemon went away", hint="see: journalctl -u voice-appliance")
         except TimeoutError as error:
             raise ApplianceError(
                 f"the daemon did not answer within {ANSWER_S:g} s", hint="see: systemctl status voice-appliance"
@@ -121,13 +135,13 @@ def _connect(connection: socket.socket, path: Path) -> None:
     try:
         connection.connect(os.fspath(path))
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise _NotRunning(
+        raise NotRunningError(
             f"the daemon is not running (nobody serves {path})",
             hint="start it: sudo systemctl start voice-appliance, or: voice-appliance run --config FILE; "
             "does it use another socket, name it with --socket",
         ) from error
     except PermissionError as error:
-        raise _NotAllowed(
+        raise NotAllowedError(
             f"you may not use {path}",
             hint="join its group and log in again: sudo usermod -aG voice-appliance $USER",
         ) from error

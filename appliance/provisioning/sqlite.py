@@ -5,8 +5,8 @@ Responsible for: WAL, one write transaction at a time (BEGIN IMMEDIATE), what su
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,14 @@ def connect(path: Path) -> AsyncEngine:
     """
 
     async def open_one() -> _Connection:
-        connection = _Connection(lambda: _open(path), 64)
+        connection = _Connection(lambda: sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False), 64)
         connection._thread.daemon = True  # noqa: SLF001 as SQLAlchemy does: a forgotten one must not keep us alive
         await connection
+        try:
+            await _use_wal(connection)
+        except BaseException:
+            await connection.close()
+            raise
         return connection
 
     engine = create_async_engine(
@@ -43,29 +48,22 @@ def connect(path: Path) -> AsyncEngine:
     return engine
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    """In the driver's thread. WAL is a lasting property of the file, which the first to open it sets."""
-    connection = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
-    try:
-        until_s = time.monotonic() + BUSY_S
-        while True:
-            try:
-                connection.execute("PRAGMA journal_mode=WAL")
-                break
-            except sqlite3.OperationalError:
-                # Two that want to set it at once hold each other up; SQLite then tells one without waiting.
-                if time.monotonic() > until_s:
-                    raise
-                time.sleep(WAL_EVERY_S)
-        connection.execute("PRAGMA foreign_keys=ON")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+async def _use_wal(connection: aiosqlite.Connection) -> None:
+    """A lasting property of the file, which the first to open it sets."""
+    for again in reversed(range(WAL_TRIES)):
+        try:
+            await (await connection.execute("PRAGMA journal_mode=WAL")).close()
+        except sqlite3.OperationalError:
+            # Two that want to set it at once hold each other up; SQLite then tells one without waiting.
+            if not again:
+                raise
+            await asyncio.sleep(WAL_EVERY_S)
+        else:
+            return
 
 
 BUSY_S = 10.0
-WAL_EVERY_S = 0.05
+WAL_TRIES, WAL_EVERY_S = 40, 0.05
 _INSTANT = ("cursor",)  # makes an object; touches no file
 
 
@@ -101,6 +99,9 @@ class _Connection(aiosqlite.Connection):
 
 def _on_connect(connection: DBAPIConnection, _record: Any) -> None:
     connection.isolation_level = None  # the driver would send its own, later BEGIN
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
 
 
 def _on_begin(connection: Connection) -> None:

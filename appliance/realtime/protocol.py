@@ -24,8 +24,6 @@ from appliance.realtime.receiving import UNNAMED, Receiving
 from appliance.realtime.responses import Delete, Responses, Truncate
 from appliance.realtime.uplink import Uplink
 
-PICTURES_KEPT = 4  # while there is no session: they are large
-
 
 class Frame(NamedTuple):
     """A frame to send; ``captured_at`` is the capture time of its oldest sample when it carries audio."""
@@ -53,9 +51,10 @@ class Protocol:
         self.wanted = False  # a response is to be asked for as soon as that is allowed
         self.blocked = False  # the server says that a response is active which it did not announce
         self.calls_told: set[str] = set()  # tool calls that the present session knows of
+        self._later: list[wire.Json] = []  # items that follow the turns which the present session is told as audio
+        self._later_than: frozenset[str] = frozenset()  # these turns
         self._ids = ids
         self._outbox: deque[Frame] = deque()
-        self._unsent_items: list[wire.Json] = []
         self._server_vad = True
         self.server_vad_applied = wishes.turn_detection != "local"  # in the present session
         self._receiving = Receiving(self)
@@ -69,7 +68,11 @@ class Protocol:
         self.reduced = False
         self.create_id = self.update_id = self.refused_update_id = ""
         self.blocked = False
+        self._forget_session()
+
+    def _forget_session(self) -> None:
         self._outbox.clear()
+        self._later.clear()
         self.responses.reset()
         self.calls_told.clear()
         self._receiving.begin()
@@ -80,12 +83,11 @@ class Protocol:
         self.create_id = ""
         self.wanted = False
         self._outbox.clear()
+        self._later.clear()
         self.responses.abandon()
 
     def configure(self) -> None:
         """Send the session object; with ``reduced`` set, its core only."""
-        for item_id in self.uplink.told_item_ids():
-            self.history.forget(item_id)  # it is told again as audio, not as text
         # Turns that wait are replayed with explicit commits: the server must not end them by itself.
         waiting = self.uplink.reopened()
         self.server_vad_applied = self._server_vad and not waiting and self.wishes.turn_detection != "local"
@@ -99,12 +101,38 @@ class Protocol:
         """The session is configured: tell it the conversation so far, then what waited."""
         self.stage = Stage.READY
         self.update_id = ""
-        self.history.close()
-        told = self.history.replay()
-        self.calls_told = {item["call_id"] for item in told if item["type"] == "function_call"}
-        waiting, self._unsent_items = self._unsent_items, []
-        for item in told + waiting:
+        turns = frozenset(self.uplink.ending_keys)  # not told as text, but again as audio
+        replay = self.history.replay(turns)
+        self.calls_told = replay.calls
+        for item in replay.before:
             self.send("conversation.item.create", item=item)
+        self._later, self._later_than = replay.after, turns if replay.after else frozenset()
+
+    # --- its successor ---
+
+    def may_move(self, *, old: bool) -> bool:
+        """Say whether a new session can take over now and nobody notices.
+
+        An ``old`` session also goes in the middle of what the person says, which is then sent again from the start.
+        """
+        silent = self.responses.active is None and not self.responses.sounding and not self.blocked
+        sent = not (self.wanted or self.create_id or self.update_id or self._outbox or self._later)
+        return self.stage is Stage.READY and silent and sent and self.uplink.is_quiet(but_for_current=old)
+
+    def successor(self, model: str) -> Protocol:
+        """Begin to set up another session, beside the present one: drive it as any other until it is configured."""
+        other = Protocol(self.wishes, self._ids)
+        other.set_server_vad(self._server_vad)
+        other.connected(model)
+        return other
+
+    def adopt(self, other: Protocol) -> None:
+        """Go on in a successor that is configured: it is told the conversation, and what is being said."""
+        self.model, self.reduced = other.model, other.reduced
+        self.server_vad_applied = other.server_vad_applied
+        self._forget_session()
+        self.uplink.reopened()
+        self.ready()
 
     # --- commands ---
 
@@ -125,7 +153,8 @@ class Protocol:
 
     def begin_turn(self) -> None:
         """Begin a turn of the person: what the server holds of an abandoned one is thrown away first."""
-        self.uplink.begin()
+        self.history.forget(self.uplink.complete())
+        self.uplink.begin(self.new_id())
         # A finished turn on its way is not to be thrown away: its commit will empty the server's buffer.
         if self.stage is Stage.READY and not self.uplink.ending:
             self.send("input_audio_buffer.clear")
@@ -136,12 +165,15 @@ class Protocol:
 
     def end_turn(self) -> None:
         """The person is done; :meth:`turn_complete` follows with the last audio."""
-        self.uplink.end()
+        if key := self.uplink.end():
+            self.history.spoken(key)
 
     def turn_complete(self) -> list[Fact]:
         """The last audio of the ending turn was appended; a turn too short is thrown away and reported."""
-        if self.uplink.complete():
+        too_short = self.uplink.complete()
+        if not too_short:
             return []
+        self.history.forget(too_short)
         if self.stage is Stage.READY:
             self.send("input_audio_buffer.clear")
         return [ev.TurnRejected(), *self._withdraw()]
@@ -172,7 +204,7 @@ class Protocol:
         Returns the refusal of a response that was asked for and is now not even requested from the server.
         """
         self.uplink.answered()  # the person went on: a new session need not be asked again
-        self.uplink.complete()  # nor need an ended turn wait for its last audio
+        self.history.forget(self.uplink.complete())  # nor need an ended turn wait for its last audio
         active = self.responses.active
         self.responses.silence()
         if active is not None:
@@ -193,14 +225,17 @@ class Protocol:
 
     def _repair(self, repair: Truncate | Delete) -> None:
         match repair:
-            case Truncate(item_id, end_ms, fraction):
-                self.history.heard(item_id, fraction)
-                if self.stage is Stage.READY:
+            case Truncate(item_id, end_ms, fraction, session):
+                self.history.heard(_key(session, item_id), fraction)
+                if self._knows(session):
                     self.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=end_ms)
-            case Delete(item_id):
-                self.history.heard(item_id, 0.0)
-                if self.stage is Stage.READY:
+            case Delete(item_id, session):
+                self.history.heard(_key(session, item_id), 0.0)
+                if self._knows(session):
                     self.send("conversation.item.delete", item_id=item_id)
+
+    def _knows(self, session: int) -> bool:
+        return self.stage is Stage.READY and session == self.responses.session
 
     def played(self) -> None:
         """Everything that was to sound has sounded."""
@@ -208,19 +243,25 @@ class Protocol:
 
     def say(self, text: str) -> None:
         """Add what the person typed."""
-        key = next(self._ids)
-        self.history.user(key, text)  # a session that is not ready yet is told with the history
-        if self.stage is Stage.READY:
-            self.send("conversation.item.create", item={"id": key, **wire.user_text(text)})
+        key = self.new_id()
+        self.history.user(key, text)
+        self._tell({"id": key, **wire.user_text(text)})
 
     def show(self, image_url: str) -> None:
-        """Add a picture (data URI). Pictures are not replayed to a new session: they are re-billed each turn."""
-        item = {"id": next(self._ids), **wire.user_image(image_url)}
-        if self.stage is Stage.READY:
+        """Add a picture (data URI)."""
+        key = self.new_id()
+        self.history.picture(key, image_url)
+        self._tell({"id": key, **wire.user_image(image_url)})
+
+    def _tell(self, item: wire.Json) -> None:
+        """Add an item, in its order; a session that is not ready yet is told with the history."""
+        if self.stage is Stage.READY and self.uplink.ending and not self._later:
+            self._later_than = frozenset(self.uplink.ending_keys)
+            self._later.append(item)
+        elif self._later:
+            self._later.append(item)
+        elif self.stage is Stage.READY:
             self.send("conversation.item.create", item=item)
-        else:
-            self._unsent_items.append(item)
-            del self._unsent_items[:-PICTURES_KEPT]
 
     def tool_output(self, call_id: str, output: str) -> None:
         """Answer a tool call; a session that never saw the call is told of it first."""
@@ -232,8 +273,8 @@ class Protocol:
             if call is None:
                 return  # too long ago: the session would refuse an output without its call
             self.calls_told.add(call_id)
-            self.send("conversation.item.create", item=wire.function_call(call_id, call.name, call.text))
-        self.send("conversation.item.create", item=wire.function_call_output(call_id, output))
+            self._tell(wire.function_call(call_id, call.name, call.text))
+        self._tell(wire.function_call_output(call_id, output))
 
     # --- frames ---
 
@@ -250,15 +291,20 @@ class Protocol:
         Microphone audio is encoded only now, so that a slow socket leaves it joined and bounded in the uplink.
         """
         if not self._outbox and self.stage is Stage.READY:
-            if self._vad_is_due():
+            if self._later and not self.uplink.waits(self._later_than):
+                later, self._later = self._later, []
+                for item in later:
+                    self.send("conversation.item.create", item=item)
+            elif self._vad_is_due():
                 self._apply_server_vad()
             elif (audio := self.uplink.next_append()) is not None:
                 pcm, captured_at = audio
-                return Frame(wire.append(next(self._ids), pcm), captured_at)
+                return Frame(wire.append(self.new_id(), pcm), captured_at)
             elif self.uplink.next_commit():
                 self.send("input_audio_buffer.commit")
             elif self._may_ask():
                 self.wanted = False
+                self.history.asked()
                 self.create_id = self.send("response.create", response={"metadata": {"by": "voice-appliance"}})
         return self._outbox.popleft() if self._outbox else None
 
@@ -274,6 +320,20 @@ class Protocol:
         """
         if self.stage is not Stage.READY and kind != "session.update":
             raise LocalProtocolError(f"{kind} before session.updated")
-        event_id = next(self._ids)
+        event_id = self.new_id()
         self._outbox.append(Frame(wire.encode(event_id, kind, **fields)))
         return event_id
+
+    # --- names ---
+
+    def new_id(self) -> str:
+        """Make a name for an event, an item or a turn."""
+        return next(self._ids)
+
+    def key_of(self, item_id: str) -> str:
+        """Name an item of the present session in the history."""
+        return _key(self.responses.session, item_id)
+
+
+def _key(session: int, item_id: str) -> str:
+    return f"{session}:{item_id}"

@@ -37,7 +37,7 @@ class Receiving:
             "session.updated": self._session_updated,
             "error": self._error,
             "input_audio_buffer.speech_started": lambda _: iter([ev.SpeechStarted()]),
-            "input_audio_buffer.speech_stopped": lambda _: iter([ev.SpeechStopped()]),
+            "input_audio_buffer.speech_stopped": self._speech_stopped,
             "input_audio_buffer.committed": self._committed,
             "conversation.item.input_audio_transcription.completed": self._caption,
             "response.created": self._response_created,
@@ -86,16 +86,29 @@ class Receiving:
 
     # --- the person's turn ---
 
+    def _speech_stopped(self, _: wire.Received) -> Facts:
+        if self._p.server_vad_applied:
+            self._server_ended()  # a session that breaks before it says "committed" has not answered the turn either
+        yield ev.SpeechStopped()
+
+    def _server_ended(self) -> bool:
+        key = self._p.uplink.server_ended(self._p.new_id())
+        if key:
+            self._p.history.spoken(key)
+        return bool(key)
+
     def _committed(self, event: wire.Received) -> Facts:
-        if not self._p.uplink.acknowledge(event.item_id or ""):
-            self._p.uplink.server_committed(event.item_id or "")
-        if event.item_id:
-            self._p.history.user(event.item_id, "")
+        item_id = event.item_id or ""
+        key = self._p.uplink.acknowledge()
+        if not key and self._server_ended():
+            key = self._p.uplink.acknowledge()
+        if key or item_id:
+            self._p.history.spoken(key or self._p.new_id(), item_id)
         yield from ()
 
     def _caption(self, event: wire.Received) -> Facts:
         if event.item_id and event.transcript is not None:
-            self._p.history.user(event.item_id, event.transcript)
+            self._p.history.caption(event.item_id, event.transcript)
             yield facts.CaptionReceived(event.item_id, event.transcript)
 
     # --- responses ---
@@ -120,6 +133,8 @@ class Receiving:
         """Announce a response once, by its ``response.created`` or by whatever came first of it."""
         if not response.announced:
             response.announced = True
+            if not self._p.create_id:
+                self._p.history.asked()  # the server asked itself
             self._p.create_id = ""
             yield ev.ResponseStarted(response.id)
 
@@ -168,7 +183,7 @@ class Receiving:
         yield from self._announced(response)
         if event.delta and response.admitted:
             item_id = event.item_id or f"item_of_{response.id}"[:32]
-            self._p.history.assistant(item_id, event.delta)
+            self._p.history.assistant(self._p.key_of(item_id), event.delta)
             yield facts.WordsReceived(item_id, event.delta)
 
     def _item_done(self, event: wire.Received) -> Facts:
@@ -176,12 +191,13 @@ class Receiving:
         if response is None:
             return
         yield from self._announced(response)
-        yield from self._call(event.item)
+        yield from self._call(response, event.item)
 
-    def _call(self, item: wire.Item | None) -> Facts:
+    def _call(self, response: Response, item: wire.Item | None) -> Facts:
         """Report a complete function call once; a half-written one is not run."""
         if item is None or item.type != "function_call" or item.status == "incomplete":
             return
+        response.called = True
         if not item.call_id or not item.name or item.call_id in self._called:
             return
         self._called[item.call_id] = None
@@ -209,15 +225,16 @@ class Receiving:
     def _end(self, response: Response, done: wire.Response) -> Facts:
         output = (done.output or []) if done.status == "completed" else []
         for item in output:
-            yield from self._call(item)
+            yield from self._call(response, item)
         for item_id, audio in response.items.items():
             if not audio.ended:
                 yield facts.AudioEnded(item_id)
         yield facts.UsageReported(response.id, usage.tokens(done.usage))
         self._p.responses.finish(response.id)
         outcome = OUTCOMES.get(done.status or "", ev.Outcome.COMPLETED)
-        if outcome is not ev.Outcome.CANCELLED and not any(item.type == "function_call" for item in output):
+        if outcome is not ev.Outcome.CANCELLED and not response.called:
             self._p.uplink.answered()
+            self._p.history.answered()
         yield from self._failure(done)
         yield ev.ResponseFinished(response.id, outcome)
 
@@ -258,7 +275,7 @@ class Receiving:
                 self._p.create_id = ""
                 yield ev.ResponseRefused(code)
             case Policy.TURN if not self._p.server_vad_applied:
-                self._p.uplink.answered()
+                self._p.history.forget(self._p.uplink.refused())
                 yield ev.TurnRejected()
             case _:
                 pass

@@ -44,9 +44,11 @@ class Response:
     """One response in flight or sounding."""
 
     id: str
+    session: int = 0
     announced: bool = False
     admitted: bool = False
     finished: bool = False
+    called: bool = False  # a tool: the turn is answered by a later response
     items: dict[str, AudioItem] = field(default_factory=dict)
 
 
@@ -57,6 +59,7 @@ class Truncate:
     item_id: str
     audio_end_ms: int
     fraction: float  # of what was received
+    session: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +67,28 @@ class Delete:
     """The server is to forget ``item_id``: nothing of it was heard."""
 
     item_id: str
+    session: int = 0
 
 
 class Responses:
     """The book of responses. One thread (the event loop)."""
 
     def __init__(self) -> None:
+        self.session = 0  # counts them: item ids are unique only within one
         self._alive: dict[str, Response] = {}
+        self._former: list[Response] = []  # of earlier sessions, and still sounding
         self._dead: OrderedDict[str, None] = OrderedDict()
-        self._silenced: list[dict[str, AudioItem]] = []
+        self._silenced: list[tuple[int, dict[str, AudioItem]]] = []
 
     @property
     def active(self) -> Response | None:
         """The response that the server is generating."""
         return next((r for r in self._alive.values() if not r.finished), None)
+
+    @property
+    def sounding(self) -> bool:
+        """True while something that was let through has not wholly sounded."""
+        return bool(self._former) or any(r.admitted for r in self._alive.values())
 
     def is_dead(self, response_id: str) -> bool:
         """Say whether ``response_id`` is over and out: its late events are dropped."""
@@ -89,7 +100,7 @@ class Responses:
 
     def announce(self, response_id: str) -> Response:
         """Enter a response."""
-        return self._alive.setdefault(response_id, Response(response_id))
+        return self._alive.setdefault(response_id, Response(response_id, self.session))
 
     def admit(self, response_id: str) -> None:
         """Let a response sound; audio of every other one is dropped."""
@@ -109,6 +120,7 @@ class Responses:
 
     def played(self) -> None:
         """Everything that was there to sound has sounded: finished responses are over."""
+        self._former.clear()
         for response in list(self._alive.values()):
             if response.finished:
                 self._bury(response.id)
@@ -123,28 +135,31 @@ class Responses:
                 self._bury(response.id)
 
     def reset(self) -> None:
-        """Begin a new session, whose ids may repeat those of an earlier one."""
-        self._silenced.clear()
+        """Begin a new session, whose ids may repeat those of an earlier one; what sounds of that may be interrupted."""
+        self.session += 1
+        self._former += [r for r in self._alive.values() if r.admitted]
         self._alive.clear()
         self._dead.clear()
 
     def silence(self) -> None:
         """Let nothing more through; what was let through waits for :meth:`repairs`."""
-        for response in [r for r in self._alive.values() if r.admitted]:
+        for response in [*self._former, *(r for r in self._alive.values() if r.admitted)]:
             response.admitted = False
             # As they are now: the server may end them meanwhile, with audio that is not let through any more.
-            self._silenced.append({item_id: replace(item) for item_id, item in response.items.items()})
-            if response.finished:
+            items = {item_id: replace(item) for item_id, item in response.items.items()}
+            self._silenced.append((response.session, items))
+            if response.finished and response.session == self.session:
                 self._bury(response.id)
+        self._former.clear()
 
     def repairs(self, heard_ms: Mapping[str, float]) -> list[Truncate | Delete]:
         """Say how silenced items are to be repaired, given what was heard of each in milliseconds."""
         silenced, self._silenced = self._silenced, []
         return [
             repair
-            for items in silenced
+            for session, items in silenced
             for item_id, item in items.items()
-            for repair in _repair(item_id, item, heard_ms.get(item_id, 0.0))
+            for repair in _repair(session, item_id, item, heard_ms.get(item_id, 0.0))
         ]
 
     def _bury(self, response_id: str) -> None:
@@ -154,10 +169,10 @@ class Responses:
             self._dead.popitem(last=False)
 
 
-def _repair(item_id: str, item: AudioItem, heard_ms: float) -> list[Truncate | Delete]:
+def _repair(session: int, item_id: str, item: AudioItem, heard_ms: float) -> list[Truncate | Delete]:
     end_ms = min(int(item.sounded / BYTES_PER_MS + heard_ms + ROUNDING_MS), item.received_ms)
     if end_ms <= 0:
-        return [Delete(item_id)]  # truncating at 0 fails
+        return [Delete(item_id, session)]  # truncating at 0 fails
     if item.ended and end_ms >= item.received_ms:
         return []
-    return [Truncate(item_id, end_ms, end_ms / max(1, item.received_ms))]
+    return [Truncate(item_id, end_ms, end_ms / max(1, item.received_ms), session)]

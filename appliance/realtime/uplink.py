@@ -8,6 +8,7 @@ answer is complete, so that a new session can be given it again. Not for: encodi
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 BYTES_PER_MS = 48
@@ -18,8 +19,9 @@ LONGEST_APPEND_BYTES = 100 * BYTES_PER_MS
 
 @dataclass(slots=True)
 class Turn:
-    """One turn of the person."""
+    """One turn of the person. ``key`` is its name in the history."""
 
+    key: str = ""
     chunks: deque[bytes] = field(default_factory=deque)
     times: deque[float] = field(default_factory=deque)
     unsent: int = 0  # index of the first chunk not sent
@@ -29,7 +31,6 @@ class Turn:
     ending: bool = False  # the person is done; the last audio is still on its way from the microphone
     complete: bool = False
     committed: bool = False  # the present session was told, or decided by itself
-    item_id: str = ""  # the item that the server made of it
 
 
 class Uplink:
@@ -37,6 +38,7 @@ class Uplink:
 
     def __init__(self) -> None:
         self._turns: deque[Turn] = deque()
+        self._unacknowledged: deque[str] = deque()  # commits of the present session, of turns kept or not any more
         self.dropped_bytes = 0
 
     @property
@@ -48,13 +50,26 @@ class Uplink:
     @property
     def ending(self) -> bool:
         """True while a finished turn is not wholly committed: no response may be asked for yet."""
-        return any((t.ending or t.complete) and not t.committed for t in self._turns)
+        return bool(self.ending_keys)
 
-    def begin(self) -> None:
+    @property
+    def ending_keys(self) -> list[str]:
+        """Name the finished turns that are not wholly committed."""
+        return [t.key for t in self._turns if (t.ending or t.complete) and not t.committed]
+
+    def is_quiet(self, *, but_for_current: bool) -> bool:
+        """Say whether no turn waits for anything; one that is being spoken may count as quiet or not."""
+        return all(not t.complete and not t.ending and (but_for_current or not t.total) for t in self._turns)
+
+    def waits(self, keys: Collection[str]) -> bool:
+        """Say whether one of these turns is still to be committed in the present session."""
+        return any(t.key in keys and not t.committed for t in self._turns)
+
+    def begin(self, key: str) -> None:
         """Begin a turn; an unfinished one is given up, but not one whose end was marked."""
         self.complete()
         self.clear()
-        self._turns.append(Turn())
+        self._turns.append(Turn(key))
 
     def clear(self) -> bool:
         """Give up the unfinished turn; returns whether the server has audio of it."""
@@ -90,21 +105,24 @@ class Uplink:
             if oldest.complete and oldest.sent + oldest.size < SHORTEST_BYTES:
                 self._turns.remove(oldest)  # what is left of it cannot be committed
 
-    def end(self) -> None:
-        """Mark that the person is done; :meth:`complete` follows with the last audio."""
-        if self.current is not None:
-            self.current.ending = True
+    def end(self) -> str:
+        """Mark that the person is done, returns of which turn; :meth:`complete` follows with the last audio."""
+        turn = self.current
+        if turn is None:
+            return ""
+        turn.ending = True
+        return turn.key
 
-    def complete(self) -> bool:
-        """Close the ending turn; returns ``False`` when it was too short and is thrown away."""
+    def complete(self) -> str:
+        """Close the ending turn; returns its name when it was too short and is thrown away."""
         turn = self.current
         if turn is None or not turn.ending:
-            return True
+            return ""
         if turn.total < SHORTEST_BYTES:
             self._turns.pop()
-            return False
+            return turn.key
         turn.complete = True
-        return True
+        return ""
 
     def next_append(self) -> tuple[bytes, float] | None:
         """Take the next audio to send, at most 100 ms joined, with the capture time of its oldest sample."""
@@ -128,36 +146,35 @@ class Uplink:
         turn.sent += size
         return (taken[0] if len(taken) == 1 else b"".join(taken)), turn.times[first]
 
-    def next_commit(self) -> bool:
-        """Say whether a turn is to be committed now, and mark it so."""
+    def next_commit(self) -> str:
+        """Name the turn that is to be committed now, if one is, and mark it so."""
         for turn in self._turns:
             if turn.committed:
                 continue
             if turn.complete and turn.unsent == len(turn.chunks):
                 turn.committed = True
-                return True
-            return False
-        return False
+                self._unacknowledged.append(turn.key)
+                return turn.key
+            break
+        return ""
 
-    def acknowledge(self, item_id: str) -> bool:
-        """The server made an item of a turn; returns whether it was one that we committed."""
-        for turn in self._turns:
-            if turn.committed and not turn.item_id:
-                turn.item_id = item_id or "?"
-                return True
-        return False
+    def acknowledge(self) -> str:
+        """The server made an item of a turn that was committed; returns which, if one waited for that."""
+        return self._unacknowledged.popleft() if self._unacknowledged else ""
 
-    def told_item_ids(self) -> list[str]:
-        """List the items that the session made of turns which are still kept."""
-        return [turn.item_id for turn in self._turns if turn.item_id]
+    def refused(self) -> str:
+        """The server made no item of a turn that was committed: forget it; returns which."""
+        key = self.acknowledge()
+        self._turns = deque(t for t in self._turns if t.key != key)
+        return key
 
-    def server_committed(self, item_id: str) -> None:
-        """The server ended a turn by itself: what it got is a turn, what comes next is another."""
+    def server_ended(self, next_key: str) -> str:
+        """The server ends a turn by itself: what it got is a turn, what comes next is another; returns which ended."""
         turn = self.current
         if turn is None or turn.ending or not turn.sent:
-            return
+            return ""
         self._turns.pop()
-        done, rest = Turn(complete=True, committed=True, item_id=item_id), Turn()
+        done, rest = Turn(turn.key, complete=True, committed=True), Turn(next_key)
         for index, (chunk, time) in enumerate(zip(turn.chunks, turn.times, strict=True)):
             part = done if index < turn.unsent else rest
             part.chunks.append(chunk)
@@ -166,6 +183,8 @@ class Uplink:
             part.total += len(chunk)
         done.unsent, done.sent = len(done.chunks), turn.sent
         self._turns += [done, rest]
+        self._unacknowledged.append(done.key)
+        return done.key
 
     def answered(self) -> None:
         """Forget the committed turns: they have their answer."""
@@ -174,7 +193,8 @@ class Uplink:
     def reopened(self) -> bool:
         """Give every kept turn to a new session from its start; returns whether finished ones are among them."""
         self._turns = deque(t for t in self._turns if not t.complete or t.size >= SHORTEST_BYTES)
+        self._unacknowledged.clear()
         for turn in self._turns:
             turn.unsent = turn.sent = 0
-            turn.committed, turn.item_id = False, ""
+            turn.committed = False
         return any(t.complete or t.ending for t in self._turns)

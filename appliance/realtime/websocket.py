@@ -1,7 +1,8 @@
 """The WebSocket transport of a Realtime session.
 
-Responsible for: opening (mint, dial, greet) with back-off, the reading and the writing task, and turning every
-way a socket can end into one conversation event. Not for: what is said on it (``protocol``).
+Responsible for: opening with back-off, the reading and the writing task, and turning every way a socket can end into
+one conversation event. Not for: getting a socket (``dialling``), having another one at hand before the server ends
+this by age (``succession``), or what is said on it (``protocol``).
 """
 
 from __future__ import annotations
@@ -9,51 +10,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Callable
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
-from websockets.http11 import Response
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
-from appliance.conversation.events import ENROLMENT_PENDING, LinkLost, LinkRefused, SessionExpiring
-from appliance.errors import ApplianceError, ProvisioningError
+from appliance.conversation.events import ENROLMENT_PENDING, LinkLost, LinkRefused
+from appliance.errors import ApplianceError
 from appliance.errors import LinkLost as LinkLostError
 from appliance.errors import LinkRefused as LinkRefusedError
 from appliance.realtime import policy
-from appliance.realtime.facts import Broken, Configured, Refused
+from appliance.realtime.dialling import Dialler
+from appliance.realtime.facts import Broken, Configured, Fact, Refused
 from appliance.realtime.protocol import Protocol
-from appliance.realtime.session import Mint, Need, OnFact, OnSent, Ticket
+from appliance.realtime.session import Mint, Need, OnFact, OnSent, Ticket, Timing
+from appliance.realtime.succession import Opened, Spawn, Succession
 
 log = logging.getLogger(__name__)
-# The library logs every header at DEBUG, and one of ours is the credential.
-library_log = logging.getLogger(f"{__name__}.library")
-library_log.setLevel(logging.INFO)
 OnEnded = Callable[[Ticket, float, str], None]
-Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 DOUBLINGS = 16  # of the back-off; its last ceiling is reached long before
-LONGEST_WAIT_S = 60.0  # that a server may ask for
-LONGEST_HELD_S = 15.0  # that a person's question is kept for a service which asks us to wait
-RATE_LIMITED_S = 2.0  # where it does not say
 NO_CLOSE = 1006  # the socket ended without a closing handshake
-NOT_YET_VALID = 9  # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID
-LONGEST_TEXT = 300  # of an error in a server's words
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How patient the transport is."""
-
-    open_s: float = 10.0
-    ping_interval_s: float = 20.0
-    ping_timeout_s: float = 30.0
-    backoff_first_s: float = 0.5
-    backoff_last_s: float = 8.0
-    expiring_s: float = 50 * 60
-    close_s: float = 1.0
 
 
 class WebSocketSession:
@@ -74,7 +50,7 @@ class WebSocketSession:
         on_ended: OnEnded = lambda _ticket, _lasted_s, _reason: None,
     ) -> None:
         self._protocol = protocol
-        self._mint = mint
+        self._dialler = Dialler(mint, timing)
         self._on_fact = on_fact
         self._on_sent = on_sent
         self._spawn = spawn  # of a task group: a bug in here must not go unnoticed
@@ -83,21 +59,23 @@ class WebSocketSession:
         self._on_ended = on_ended
         self._close_reason = ""
         self._failures = 0
-        self._retry_after_s = 0.0
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
+        self._connection: ClientConnection | None = None  # where what the protocol has to send goes
         self._closing: set[asyncio.Task[None]] = set()
-        self._secret = ""
+        self._succession = Succession(protocol, self._dialler, spawn, timing, self._move)
         self.last_error = ""
         self.trouble = ""
 
     def open(self, need: Need = Need.WAITING) -> None:
         """Begin to open a session; but for a press, after the back-off. Ends in exactly one event."""
         self.close("reopened")
-        self._task = self._spawn(self._live(need))
+        self._task = self._spawn(self._live(need, None))
 
     def close(self, reason: str = "closed") -> None:
         """Close the session quietly: no event is reported."""
+        self._succession.forget()
+        self._connection = None
         task, self._task = self._task, None
         if task is not None and not task.done():
             self._close_reason = reason
@@ -111,18 +89,19 @@ class WebSocketSession:
     async def finish(self) -> None:
         """Close and wait until the socket is closed, a moment at most."""
         self.close("stopped")
-        if self._closing:
-            await asyncio.wait(self._closing, timeout=self._timing.close_s)
+        if ending := self._closing | self._succession.closing:
+            await asyncio.wait(ending, timeout=self._timing.close_s)
 
     def flush(self) -> None:
         """Send what the protocol has to send."""
         self._wake.set()
+        self._succession.consider()
 
-    async def _live(self, need: Need) -> None:
+    async def _live(self, need: Need, successor: Opened | None) -> None:
         try:
-            if need is not Need.PRESS:
+            if successor is None and need is not Need.PRESS:
                 await self._wait_out()
-            await self._converse(*await self._dial(need))
+            await self._converse(successor or await self._dial(need))
         except LinkRefusedError as error:
             self._end(error)
             self._on_fact(LinkRefused(error.code))
@@ -133,10 +112,9 @@ class WebSocketSession:
 
     def _end(self, error: LinkRefusedError | LinkLostError) -> None:
         self._protocol.disconnected()
-        words = " ".join(str(error).split())  # some of them are the server's, who may quote what it was given
-        if self._secret:
-            words = words.replace(self._secret, "…")
-        known, self.last_error, self.trouble = self.last_error, words[:LONGEST_TEXT], error.code
+        self._succession.forget()
+        words = self._dialler.words(error)
+        known, self.last_error, self.trouble = self.last_error, words, error.code
         told = self.last_error == known or self.trouble == ENROLMENT_PENDING  # whoever enrols has told
         log.log(logging.DEBUG if told else logging.WARNING, "link: %s", self.last_error)
 
@@ -146,99 +124,29 @@ class WebSocketSession:
             return
         doublings = min(self._failures - 1, DOUBLINGS)
         ceiling = min(self._timing.backoff_last_s, self._timing.backoff_first_s * 2**doublings)
-        await asyncio.sleep(max(self._retry_after_s, self._rng.uniform(0, ceiling)))
-        self._retry_after_s = 0.0
+        await asyncio.sleep(max(self._dialler.retry_after_s, self._rng.uniform(0, ceiling)))
+        self._dialler.retry_after_s = 0.0
 
-    async def _dial(self, need: Need) -> tuple[ClientConnection, Ticket]:
-        """Mint a credential and open the socket; a refused credential is minted again once."""
-        for attempt in (1, 2):
-            ticket = await self._ticket(need)
-            try:
-                return await self._connect(ticket), ticket
-            except InvalidStatus as error:
-                if error.response.status_code in (401, 403) and attempt == 1:
-                    continue
-                raise self._refusal(error.response) from None
-        raise AssertionError("unreachable: the second attempt returns or raises")
-
-    async def _ticket(self, need: Need) -> Ticket:
-        try:
-            ticket = await self._mint(need)
-            self._secret = str(ticket.secret)
-            return ticket
-        except ProvisioningError as error:
-            # Nobody holds a question for minutes: a long wait is a refusal, which is explained and tried again later.
-            if error.retry and (error.retry_after_s or 0.0) <= LONGEST_HELD_S:
-                self._retry_after_s = min(error.retry_after_s or 0.0, LONGEST_WAIT_S)
-                raise LinkLostError(error.message, hint=error.hint, code=error.code) from error
-            raise LinkRefusedError(error.message, hint=error.hint, code=error.code) from error
-
-    async def _connect(self, ticket: Ticket) -> ClientConnection:
-        separator = "&" if "?" in ticket.url else "?"
-        url = f"{ticket.url}{separator}model={quote(ticket.model, safe='')}" if ticket.model else ticket.url
-        timing = self._timing
-        try:
-            connection = await _Connect(
-                url,
-                ssl=ticket.tls,
-                additional_headers={"Authorization": f"Bearer {ticket.secret}"},
-                user_agent_header="voice-appliance",
-                logger=library_log,
-                open_timeout=timing.open_s,
-                close_timeout=timing.close_s,
-                ping_interval=timing.ping_interval_s,
-                ping_timeout=timing.ping_timeout_s,
-                max_size=None,
-                compression=None,
-            )
-        except InvalidStatus:
-            raise
-        except InvalidURI:
-            raise _bad_url() from None
-        except WebSocketException as error:
-            hint = "something between us answers in its place, such as a login page of the network"
-            raise LinkLostError(f"no WebSocket at the service: {type(error).__name__}", hint=hint) from None
-        except TimeoutError:
-            raise LinkLostError(f"the service did not answer within {timing.open_s:g} s") from None
-        except ssl.SSLCertVerificationError as error:
-            hint = "if it is 'not yet valid', the clock of this device is not set yet"
-            code = "clock_behind" if error.verify_code == NOT_YET_VALID else "certificate_refused"
-            raise LinkLostError(f"certificate refused: {error.verify_message}", hint=hint, code=code) from None
-        except OSError as error:
-            raise LinkLostError(
-                f"cannot reach the service: {error.strerror or error}", hint="is the network up?"
-            ) from None
-        except ValueError:  # a port or a host name that cannot be one
-            raise _bad_url() from None
+    async def _dial(self, need: Need) -> Opened:
+        connection, ticket = await self._dialler.dial(need)
         self._protocol.connected(ticket.model)
-        return connection
+        return Opened(connection, ticket, asyncio.get_running_loop().time())
 
-    def _refusal(self, response: Response) -> ApplianceError:
-        status = response.status_code
-        if status in (401, 403):
-            return LinkRefusedError(
-                f"the service refuses the session credential (HTTP {status})",
-                hint="check the key and the model access in the provisioning service",
-                code="invalid_api_key",
-            )
-        if status == 404:
-            return LinkRefusedError(
-                "the model is not available (HTTP 404)", hint="choose another", code="model_not_found"
-            )
-        if status == 429:
-            asked = "".join(response.headers.get_all("Retry-After")[:1])
-            self._retry_after_s = min(float(asked), LONGEST_WAIT_S) if asked.isdecimal() else RATE_LIMITED_S
-        return LinkLostError(f"the service answered HTTP {status}")
+    # --- a live session ---
 
-    async def _converse(self, connection: ClientConnection, ticket: Ticket) -> None:
+    async def _converse(self, opened: Opened) -> None:
         """Read and write until the socket ends or is not wanted any more; raises what ended it."""
-        me, loop, timing = asyncio.current_task(), asyncio.get_running_loop(), self._timing
-        up, began_s, reason = False, loop.time(), "lost"
+        me, loop, timing, reason = asyncio.current_task(), asyncio.get_running_loop(), self._timing, "lost"
+        connection, up = opened.connection, opened.successor is not None
+        self._connection = connection
         writer = self._spawn(self._write(connection))
         timers = [
-            loop.call_later(timing.expiring_s, lambda: self._on_fact(SessionExpiring())),
+            loop.call_at(opened.began_s + timing.ageing_s, self._succession.aged),
+            loop.call_at(opened.began_s + timing.old_s, self._succession.grown_old),
             greeted := loop.call_later(timing.open_s, connection.transport.abort),
         ]
+        if up:
+            greeted.cancel()
         try:
             async for frame in connection:
                 for fact in self._protocol.receive(frame):
@@ -246,22 +154,24 @@ class WebSocketSession:
                         up, self.last_error, self.trouble = True, "", ""
                         greeted.cancel()
                         timers.append(loop.call_later(timing.backoff_last_s, self._proved))
-                    elif isinstance(fact, Refused):
-                        reason = "refused"
-                        raise LinkRefusedError(fact.message, hint=policy.hint(fact.code), code=fact.code)
-                    elif isinstance(fact, Broken):
-                        raise _lost(up, fact.message, fact.code)
+                    _check(fact, up)
                     self._on_fact(fact)
                     if self._task is not me:
                         return  # closed by what the fact led to
-                self._wake.set()
+                self.flush()
+                if self._task is not me:
+                    return  # moved away from
         except ConnectionClosed:
             pass
+        except LinkRefusedError:
+            reason = "refused"
+            raise
         finally:
             for timer in timers:
                 timer.cancel()
             writer.cancel()
-            self._on_ended(ticket, loop.time() - began_s, reason if self._task is me else self._close_reason)
+            reason = reason if self._task is me else self._close_reason
+            self._on_ended(opened.ticket, loop.time() - opened.began_s, reason)
             await connection.close()
         raise self._closed(connection, up)
 
@@ -284,28 +194,34 @@ class WebSocketSession:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                while (frame := self._protocol.next_frame()) is not None:
+                # What a session that was closed or moved away from has not sent yet is the next one's.
+                while self._connection is connection and (frame := self._protocol.next_frame()) is not None:
                     await connection.send(frame.text)
                     if frame.captured_at is not None:
                         self._on_sent(frame.captured_at, loop.time())
         except ConnectionClosed:
             pass  # the reader reports how it ended
 
+    def _move(self, opened: Opened) -> None:
+        """Go on in the successor: it is told the conversation, and the old session ends."""
+        assert opened.successor is not None
+        self.close("rotated")
+        self._protocol.adopt(opened.successor)
+        self._task = self._spawn(self._live(Need.ITSELF, opened))
+        log.info("moved to a new session, the old one neared its end")
+        self._on_fact(Configured())
+        self._wake.set()
 
-class _Connect(connect):
-    """Dials without following redirections: only a login page of the network sends us elsewhere."""
 
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        """Take a redirection for the failure that it is."""
-        return exc
+def _check(fact: Fact, up: bool) -> None:
+    if isinstance(fact, Refused):
+        raise LinkRefusedError(fact.message, hint=policy.hint(fact.code), code=fact.code)
+    if isinstance(fact, Broken):
+        raise _lost(up, fact.message, fact.code)
 
 
 class _Lost(LinkLostError):
     """A session that had been up was lost."""
-
-
-def _bad_url() -> LinkRefusedError:
-    return LinkRefusedError("the service named an address that is no WebSocket URL", code="bad_url")
 
 
 def _lost(up: bool, message: str, code: str) -> LinkLostError:

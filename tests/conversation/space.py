@@ -49,7 +49,6 @@ def alphabet(settings: Settings) -> list[ev.Event]:
         ev.LinkRefused(ev.ENROLMENT_PENDING),
         ev.Enrolled(),
         ev.EnrolmentEnded("expired_token"),
-        ev.SessionExpiring(),
         ev.UpdateStaged(),
         ev.DeviceFailed(),
         ev.DeviceRestored(),

@@ -33,11 +33,19 @@ from appliance.errors import ProvisioningError, Secret
 from appliance.first_start import FirstStart
 from appliance.realtime.protocol import Protocol
 from appliance.realtime.session import Need, Ticket
-from appliance.realtime.websocket import Timing, WebSocketSession
+from appliance.realtime.websocket import WebSocketSession
 from appliance.records import Record, Records
 from appliance.tools.builtin import Timers, timer_tools, volume_tool
 from appliance.tools.toolbox import Toolbox
-from appliance.translation import canceller_of, gain_of, half_duplex_reason, hold_ms_of, settings_of, wishes_of
+from appliance.translation import (
+    canceller_of,
+    gain_of,
+    half_duplex_reason,
+    hold_ms_of,
+    settings_of,
+    timing_of,
+    wishes_of,
+)
 from tests.device.card import Card
 from tests.device.server import Server
 
@@ -94,14 +102,15 @@ class SteppedDuplex(Duplex):
 
 
 class MemorySession(WebSocketSession):
-    """The real transport, whose connection is one of the server's wires."""
+    """The real transport, whose connections are the server's wires."""
 
-    server: Server
+    def to(self, server: Server) -> None:
+        """Dial this server."""
 
-    async def _connect(self, ticket: Ticket) -> ClientConnection:
-        wire = await self.server.connect()
-        self._protocol.connected(ticket.model)
-        return cast("ClientConnection", wire)
+        async def connect(_: Ticket) -> ClientConnection:
+            return cast("ClientConnection", await server.connect())
+
+        self._dialler._connect = connect  # type: ignore[assignment, method-assign]  # where the socket would be opened
 
 
 class Device:
@@ -152,10 +161,10 @@ class Device:
             lambda fact: self.engine.session_fact(fact),
             lambda captured_at, sent_at: self.engine.sent(captured_at, sent_at),
             self.spawn,
-            Timing(),
+            timing_of(config),
             random.Random(seed),
         )
-        self.session.server = server
+        self.session.to(server)
         self.book = Records(self.records.append, lambda: (0.0, 0.0))
         parts = Parts(self.duplex, self.protocol, self.session, self.toolbox, self.book)
         self._light, self._ended = light, False

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 from websockets.exceptions import ConnectionClosedError
+from websockets.protocol import State
 
 from appliance.errors import LinkLost
 
@@ -51,9 +52,16 @@ class Wire:
         self.close_code: int | None = None
         self.close_reason = ""
         self.server_vad = False
+        self.active: str | None = None  # the response that is being given
+        self.buffer = 0  # bytes of the turn so far
+        self.voice_ms = self.quiet_ms = 0.0
         self._server = server
         self._incoming: deque[str] = deque()
         self._news = asyncio.Event()
+
+    @property
+    def state(self) -> State:
+        return State.OPEN if self.close_code is None else State.CLOSED
 
     @property
     def transport(self) -> Wire:
@@ -103,16 +111,13 @@ class Server:
         self.stalled = False
         self.wire: Wire | None = None
         self._wires = self._responses = self._items = 0
-        self._active: str | None = None
-        self._buffer = 0
-        self._voice_ms = self._quiet_ms = 0.0
         self._delta = _tone(DELTA_MS)
 
     def later(self, after_s: float, act: Callable[[], None]) -> None:
         self.loop.call_later(self.late_s + after_s, act)
 
     async def connect(self) -> Wire:
-        """Open a connection; the newest is the one that counts.
+        """Open a connection.
 
         Raises:
             LinkLost: the server cannot be reached.
@@ -121,15 +126,14 @@ class Server:
         if self.unreachable:
             raise LinkLost("cannot reach the service", hint="is the network up?")
         self._wires += 1
-        self.wire, self._active, self._buffer = Wire(self, self._wires), None, 0
+        self.wire = Wire(self, self._wires)
         self.counts["connections"] += 1
-        self.say({"type": "session.created", "session": {}})
+        self.say(self.wire, {"type": "session.created", "session": {}})
         return self.wire
 
-    def say(self, event: Event, after_s: float = 0.0) -> None:
-        """Tell the newest client something."""
-        wire = self.wire
-        if wire is not None and not self.stalled:
+    def say(self, wire: Wire, event: Event, after_s: float = 0.0) -> None:
+        """Tell a client something."""
+        if not self.stalled:
             self.later(after_s, lambda: wire.deliver(event))
 
     def hang_up(self, code: int = 1006, reason: str = "") -> None:
@@ -139,7 +143,9 @@ class Server:
 
     def fail(self, code: str) -> None:
         """Complain about nothing in particular."""
-        self.say({"type": "error", "error": {"type": "invalid_request_error", "code": code, "message": code}})
+        if self.wire is not None:
+            error = {"type": "invalid_request_error", "code": code, "message": code}
+            self.say(self.wire, {"type": "error", "error": error})
 
     # --- what the client says ---
 
@@ -147,114 +153,116 @@ class Server:
         self.counts[event["type"]] += 1
         self.record(event)
         if event["type"] == "input_audio_buffer.append":
-            self._append(base64.b64decode(event["audio"]), wire)
-        if wire is not self.wire or self.stalled:
+            self._append(wire, base64.b64decode(event["audio"]))
+        if self.stalled:
             return
         match event["type"]:
             case "session.update":
                 self._configure(wire, event["session"])
             case "input_audio_buffer.commit":
-                self._commit(event)
+                self._commit(wire, event)
             case "input_audio_buffer.clear":
-                self._buffer = 0
+                wire.buffer = 0
             case "response.create":
-                self._create(event)
+                self._create(wire, event)
             case "response.cancel":
-                self._cancel()
+                self._cancel(wire)
 
     def _configure(self, wire: Wire, session: Event) -> None:
         detection = session.get("audio", {}).get("input", {}).get("turn_detection")
         wire.server_vad = detection is not None
-        self.say({"type": "session.updated", "session": {}})
+        self.say(wire, {"type": "session.updated", "session": {}})
 
-    def _append(self, pcm: bytes, wire: Wire) -> None:
+    def _append(self, wire: Wire, pcm: bytes) -> None:
         self.audio(pcm)
-        self._buffer += len(pcm)
-        if wire is self.wire and wire.server_vad:
-            self._listen(np.frombuffer(pcm, "<i2").astype(np.float32), len(pcm) / 48)
+        wire.buffer += len(pcm)
+        if wire.server_vad:
+            self._listen(wire, np.frombuffer(pcm, "<i2").astype(np.float32), len(pcm) / 48)
 
-    def _listen(self, sound: np.ndarray[Any, np.dtype[np.float32]], ms: float) -> None:
+    def _listen(self, wire: Wire, sound: np.ndarray[Any, np.dtype[np.float32]], ms: float) -> None:
         """Find voices as a server that ends turns does, coarsely."""
         if float(np.sqrt(np.mean(sound**2))) > LOUD:
-            if not self._voice_ms:
-                self.say({"type": "input_audio_buffer.speech_started", "audio_start_ms": 0, "item_id": "v"})
-            self._voice_ms, self._quiet_ms = self._voice_ms + ms, 0.0
-        elif self._voice_ms:
-            self._quiet_ms += ms
-            if self._quiet_ms > ENDS_AFTER_MS:
-                self._voice_ms = self._quiet_ms = 0.0
-                self.say({"type": "input_audio_buffer.speech_stopped", "audio_end_ms": 1, "item_id": "v"})
-                self._committed()
-                self._answer(self.plan())
+            if not wire.voice_ms:
+                self.say(wire, {"type": "input_audio_buffer.speech_started", "audio_start_ms": 0, "item_id": "v"})
+            wire.voice_ms, wire.quiet_ms = wire.voice_ms + ms, 0.0
+        elif wire.voice_ms:
+            wire.quiet_ms += ms
+            if wire.quiet_ms > ENDS_AFTER_MS:
+                wire.voice_ms = wire.quiet_ms = 0.0
+                self.say(wire, {"type": "input_audio_buffer.speech_stopped", "audio_end_ms": 1, "item_id": "v"})
+                self._committed(wire)
+                self._answer(wire, self.plan())
 
-    def _commit(self, event: Event) -> None:
-        if self._buffer < SHORTEST_BYTES:
-            code = "input_audio_buffer_commit_empty"
-            self.say({"type": "error", "error": {"event_id": event["event_id"], "code": code, "message": "too small"}})
+    def _commit(self, wire: Wire, event: Event) -> None:
+        if wire.buffer < SHORTEST_BYTES:
+            self._complain(wire, event, "input_audio_buffer_commit_empty")
         else:
-            self._committed()
+            self._committed(wire)
 
-    def _committed(self) -> None:
+    def _complain(self, wire: Wire, event: Event, code: str) -> None:
+        self.say(wire, {"type": "error", "error": {"event_id": event["event_id"], "code": code, "message": code}})
+
+    def _committed(self, wire: Wire) -> None:
         self._items += 1
-        self._buffer = 0
-        self.say({"type": "input_audio_buffer.committed", "item_id": f"item_u{self._items}"})
+        wire.buffer = 0
+        self.say(wire, {"type": "input_audio_buffer.committed", "item_id": f"item_u{self._items}"})
 
     # --- answers ---
 
-    def _create(self, event: Event) -> None:
+    def _create(self, wire: Wire, event: Event) -> None:
         plan = self.plan()
         busy = "conversation_already_has_active_response"
-        code = busy if self._active else "rate_limit_exceeded" if plan.how == "refused" else ""
+        code = busy if wire.active else "rate_limit_exceeded" if plan.how == "refused" else ""
         if code:
-            self.say({"type": "error", "error": {"event_id": event["event_id"], "code": code, "message": code}})
+            self._complain(wire, event, code)
         else:
-            self._answer(plan)
+            self._answer(wire, plan)
 
-    def _answer(self, plan: Plan) -> None:
+    def _answer(self, wire: Wire, plan: Plan) -> None:
         self.counts[f"plan_{plan.how}"] += 1
         if plan.how == "silent":
             return
         self._responses += 1
-        name = self._active = f"resp_{self._responses}"
-        wire = self.wire
+        name = wire.active = f"resp_{self._responses}"
         if plan.how != "unannounced":
             body = {"id": name, "status": "in_progress"}
-            self.say({"type": "response.created", "response": body}, plan.think_s)
+            self.say(wire, {"type": "response.created", "response": body}, plan.think_s)
         if plan.how == "tool":
             call, arguments = plan.tool
             item = {"type": "function_call", "id": f"it_{name}", "call_id": f"call_{name}", "name": call}
             item |= {"arguments": json.dumps(arguments), "status": "completed"}
-            self.say({"type": "response.output_item.done", "response_id": name, "item": item}, plan.think_s)
-            self.later(plan.think_s, lambda: self._done(name, "completed"))
+            self.say(wire, {"type": "response.output_item.done", "response_id": name, "item": item}, plan.think_s)
+            self.later(plan.think_s, lambda: self._done(wire, name, "completed"))
             return
         self.later(plan.think_s, lambda: self._speak(wire, name, plan, 0))
 
-    def _speak(self, wire: Wire | None, name: str, plan: Plan, at_ms: int) -> None:
+    def _speak(self, wire: Wire, name: str, plan: Plan, at_ms: int) -> None:
         """Send the next delta, and come back for the one after it."""
-        if self._active != name or wire is not self.wire:
+        if wire.active != name or wire.close_code is not None:
             return
         base = {"response_id": name, "item_id": f"item_{name}", "content_index": 0}
         if at_ms >= plan.reply_s * 1000:
             if plan.how == "cut":
-                self.hang_up()
+                wire.hang_up()
             elif plan.how != "unfinished":
-                self.say({"type": "response.output_audio.done", **base})
-                self._done(name, plan.how if plan.how in ("failed", "incomplete") else "completed")
+                self.say(wire, {"type": "response.output_audio.done", **base})
+                self._done(wire, name, plan.how if plan.how in ("failed", "incomplete") else "completed")
             return
         if at_ms == 0:
             item = {"id": base["item_id"], "type": "message", "role": "assistant"}
-            self.say({"type": "response.output_item.added", "response_id": name, "item": item})
-            self.say({"type": "response.output_audio_transcript.delta", "delta": "So it is. ", **base})
-        self.say({"type": "response.output_audio.delta", "delta": self._delta, **base})
+            self.say(wire, {"type": "response.output_item.added", "response_id": name, "item": item})
+            self.say(wire, {"type": "response.output_audio_transcript.delta", "delta": "So it is. ", **base})
+        self.say(wire, {"type": "response.output_audio.delta", "delta": self._delta, **base})
         self.later(plan.pace * DELTA_MS / 1000, lambda: self._speak(wire, name, plan, at_ms + DELTA_MS))
 
-    def _done(self, name: str, status: str) -> None:
-        if self._active == name:
-            self._active = None
-            self.say({"type": "response.done", "response": {"id": name, "status": status, "output": []}})
+    def _done(self, wire: Wire, name: str, status: str) -> None:
+        if wire.active == name:
+            wire.active = None
+            self.say(wire, {"type": "response.done", "response": {"id": name, "status": status, "output": []}})
 
-    def _cancel(self) -> None:
-        if self._active is None:
-            self.fail("response_cancel_not_active")
+    def _cancel(self, wire: Wire) -> None:
+        if wire.active is None:
+            error = {"code": "response_cancel_not_active", "message": "none"}
+            self.say(wire, {"type": "error", "error": error})
         else:
-            self._done(self._active, "cancelled")
+            self._done(wire, wire.active, "cancelled")

@@ -35,8 +35,8 @@ from appliance.provisioning import provider_bucket
 from appliance.provisioning.admission import IN_HAND_AT_MOST, Admission
 from appliance.provisioning.provider_bucket import ProviderBucket
 from appliance.realtime.protocol import Protocol
-from appliance.realtime.session import Need, Ticket
-from appliance.realtime.websocket import Timing, WebSocketSession
+from appliance.realtime.session import Need, Timing
+from appliance.realtime.websocket import WebSocketSession
 from appliance.tickets import Tickets
 from tests.virtual_time import run
 
@@ -163,10 +163,10 @@ class _Session(WebSocketSession):
     """The session without a socket: with a ticket in hand it is open, and stays so."""
 
     async def _dial(self, need: Need) -> Any:
-        return None, await self._ticket(need)
+        await self._dialler.ticket(need)
 
-    async def _converse(self, connection: Any, ticket: Ticket) -> None:
-        del connection, ticket
+    async def _converse(self, opened: Any) -> None:
+        del opened
         self._on_fact(ev.LinkOpened())
 
 

@@ -19,8 +19,8 @@ from appliance.errors import Secret
 from appliance.realtime.configuration import Wishes
 from appliance.realtime.facts import Configured, Fact
 from appliance.realtime.protocol import Protocol
-from appliance.realtime.session import Need, Ticket
-from appliance.realtime.websocket import Timing, WebSocketSession
+from appliance.realtime.session import Need, Ticket, Timing
+from appliance.realtime.websocket import WebSocketSession
 
 SECRET = "ek_0123456789abcdef"
 QUICK = Timing(open_s=0.25, backoff_first_s=0.01, backoff_last_s=0.05, close_s=0.2)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from appliance.conversation.events import LinkLost, LinkRefused, ResponseStarted, SessionExpiring
+from appliance.conversation.events import LinkLost, LinkRefused, ResponseStarted
 from appliance.realtime.facts import Configured, Fact, Stage
 from tests.fakes.realtime_server import RealtimeServer, Script
 from tests.realtime.link import QUICK, SECRET, Handler, Link, opened, say, serving, set_up
@@ -228,16 +228,6 @@ def test_a_session_that_is_set_up_outlives_the_patience_for_it() -> None:
             await link.end()
             await asyncio.sleep(QUICK.open_s * 1.2)
             assert [type(f) for f in link.facts] == [Configured]
-
-    asyncio.run(main())
-
-
-def test_age_is_told() -> None:
-    async def main() -> None:
-        async with RealtimeServer() as server, Link(server.url, timing=replace(QUICK, expiring_s=0.05)) as link:
-            link.session.open()
-            await link.until(SessionExpiring())
-            assert link.protocol.stage is Stage.READY
 
     asyncio.run(main())
 

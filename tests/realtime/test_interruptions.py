@@ -94,7 +94,7 @@ def test_audio_dropped_after_the_interruption_counts_as_unheard() -> None:
     talk.audio(400)
     talk.audio_done()
     talk.done(status="cancelled")
-    assert talk.protocol.repair({"item_1": 300.0}) == [Truncate("item_1", 300, 1.0)]
+    assert talk.protocol.repair({"item_1": 300.0}) == [Truncate("item_1", 300, 1.0, session=1)]
 
 
 def test_a_reply_that_starved_and_went_on_is_accounted_from_its_beginning() -> None:
@@ -108,7 +108,7 @@ def test_a_reply_that_starved_and_went_on_is_accounted_from_its_beginning() -> N
     talk.protocol.played()  # dry: both sounded so far, the response is not finished
     talk.audio(300, "item_2")
     talk.protocol.interrupt()
-    assert talk.protocol.repair({"item_2": 100.0}) == [Truncate("item_2", 300, 300 / 500)]
+    assert talk.protocol.repair({"item_2": 100.0}) == [Truncate("item_2", 300, 300 / 500, session=1)]
 
 
 def test_a_reply_that_ended_is_still_repaired_while_it_sounds() -> None:
@@ -119,7 +119,7 @@ def test_a_reply_that_ended_is_still_repaired_while_it_sounds() -> None:
     talk.audio(1000)
     talk.done()
     talk.protocol.interrupt()
-    assert talk.protocol.repair({"item_1": 500.0}) == [Truncate("item_1", 500, 0.5)]
+    assert talk.protocol.repair({"item_1": 500.0}) == [Truncate("item_1", 500, 0.5, session=1)]
     assert talk.kinds() == ["conversation.item.truncate"]  # nothing is left to cancel
 
 

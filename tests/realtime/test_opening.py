@@ -241,6 +241,6 @@ def test_a_server_may_ask_for_patience(headers: tuple[str, ...], waits: float) -
         async with answering(http("429 Too Many Requests", *headers)) as url:
             link = await opened(url)
             assert link.facts == [LOST]
-            assert link.session._retry_after_s == waits
+            assert link.session._dialler.retry_after_s == waits
 
     asyncio.run(main())

@@ -100,7 +100,7 @@ def test_every_kind_of_frame_is_valid_and_ids_are_never_repeated() -> None:
     talk.say("response.output_item.done", response_id="resp_1", item=call)
     p.tool_output("call_1", '{"ok":true}')
     p.interrupt()
-    assert p.repair({"item_1": 100.0}) == [Truncate("item_1", 100, 0.2), Delete("item_2")]
+    assert p.repair({"item_1": 100.0}) == [Truncate("item_1", 100, 0.2, 1), Delete("item_2", 1)]
     talk.done(status="cancelled")
     p.set_server_vad(True)
     p.begin_turn()
@@ -190,8 +190,8 @@ def test_pictures_without_a_session_are_bounded() -> None:
     for number in range(100):
         talk.protocol.show(f"data:image/png;base64,{number:04}")
     talk.open()
-    told = [e["item"]["content"][0]["image_url"][-4:] for e in talk.pump() if e["type"] == "conversation.item.create"]
-    assert told == ["0096", "0097", "0098", "0099"]
+    parts = [e["item"]["content"][0] for e in talk.pump() if e["type"] == "conversation.item.create"]
+    assert [part["image_url"][-4:] for part in parts if "image_url" in part] == ["0096", "0097", "0098", "0099"]
 
 
 def test_an_output_without_its_call_is_not_sent() -> None:
@@ -224,10 +224,10 @@ def test_a_made_up_response_id_is_never_sent() -> None:
     assert "response_id" not in cancels[0]
 
 
-def test_what_a_lost_session_had_still_to_send_is_sent_to_nobody() -> None:
+def test_what_a_lost_session_had_still_to_send_is_told_to_the_next_once() -> None:
     talk = Talk().open()
     talk.protocol.show("data:image/png;base64,AAAA")
     talk.protocol.disconnected()
     assert talk.pump() == []
     talk.open()
-    assert talk.pump() == []
+    assert [e["item"]["content"][0]["image_url"][-4:] for e in talk.pump()] == ["AAAA"]

@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.credentials.http import spki_sha256
+from tests.command import run
 from tests.fakes.certificates import certificate
 from tests.fakes.realtime_server import Script
 from tests.fakes.tls_front import TlsFront
@@ -94,3 +95,26 @@ def test_a_certificate_of_nobody_is_said(home: MakeHome, not_yet_valid: SecureSe
     at.hold(0.4)
     at.daemon.until(lambda: status(at)["counters"].get("said_certificate_refused") == 1, "the words")
     assert "not trusted" in status(at)["last_error"]
+
+
+@pytest.mark.parametrize(
+    ("pin", "trusted", "words"),
+    [
+        ("right", False, "answers, by its pinned key"),
+        ("wrong", False, "shows another key than the one it is pinned to"),
+        ("", False, "is not trusted"),
+        ("", True, "is not yet valid; this device's clock is probably behind"),
+    ],
+)
+def test_the_doctor_says_what_is_wrong_with_the_certificate(
+    pin: str, trusted: bool, words: str, not_yet_valid: SecureService, tmp_path: Path
+) -> None:
+    pins = {"right": f"#spki-sha256={not_yet_valid.pin}", "wrong": f"#spki-sha256={'01' * 32}", "": ""}
+    path = tmp_path / "appliance.toml"
+    path.write_text(
+        f'[provisioning]\nurl = "{not_yet_valid.url}{pins[pin]}"\n[state]\ndirectory = "{tmp_path / "state"}"\n'
+    )
+    done = run("doctor", "--config", str(path), **({"SSL_CERT_FILE": str(not_yet_valid.paths[0])} if trusted else {}))
+    (told,) = [line for line in done.stdout.splitlines() if line[8:].startswith("provisioning: ")]
+    assert words in told
+    assert told.startswith("ok " if pin == "right" else "trouble ")

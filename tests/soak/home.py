@@ -27,6 +27,7 @@ from tests.soak.front import Front
 RATE = 48_000
 EVERY_S = 2.0
 OWNED_UP = ("cue_error", "cue_offline", "cue_too-short", "cue_muted", "cue_code")  # sounds that say: no answer
+LIMITS = "\n[profiles.default.limits]\nper_minute = 0\nper_day = 0\nseconds_per_day = 0\n"
 SETTINGS = """
 [audio]
 volume = 60
@@ -99,6 +100,8 @@ class SoakHome:
         self.background.run(self.server.__aenter__())
         address = self.background.run(self.front.open())
         self.provisioning = Provisioning(directory / "provisioning", self.server.url, address)
+        with (directory / "provisioning" / "server.toml").open("a") as settings:
+            settings.write(LIMITS)  # it is read again within seconds
         self.front.stand_before(self.provisioning.url)
         self.card = VirtualCard(directory / "card", rate=RATE, seconds=60 * minutes + 240)
         (directory / "token").write_text(self.provisioning.token)

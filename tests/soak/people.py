@@ -156,6 +156,7 @@ class People:
         self._ask("hold", lambda: self._held(self.chance.uniform(0.4, 2.5)))
 
     def _tap(self) -> None:
+        self._rest()
         self._ask("tap", lambda: self._tapped(speaks=self.chance.random() < 0.9))
 
     def _say(self) -> None:
@@ -168,6 +169,7 @@ class People:
         self.home.daemon.command("release")
 
     def _tapped(self, *, speaks: bool) -> None:
+        """Begin a conversation: while one is open, a tap would end it."""
         self.home.daemon.command("tap")
         time.sleep(0.1)
         if speaks:

@@ -148,7 +148,8 @@ class Household:
                 self._refusal = ProvisioningError("busy", code="overloaded", retry=True)
                 self.loop.call_later(lasts_s, lambda: setattr(self, "_refusal", None))
             case "expiring":
-                self.device.engine.post(ev.SessionExpiring())
+                succession = self.device.session._succession
+                chance.choice([succession.aged, succession.grown_old])()
             case _:
                 self.loop.call_later(chance.uniform(0, 4), self._for_a_while, self.card, kind, lasts_s)
 
