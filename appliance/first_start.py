@@ -131,6 +131,8 @@ class FirstStart:
                 loop.call_soon_threadsafe(take, found)
 
         self._engine.post(ev.CalibrationStarted())
+        if not self._engine.state.calibrating:
+            return None  # muted, or wanted for something else, in this very moment
         self._duplex.calibrate(self._canceller, done)
         try:
             return await answer

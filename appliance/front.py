@@ -74,7 +74,8 @@ class GpioFront(NoFront):
         from appliance.panel.gpio import GpioPanel, GpioPins
 
         light, button = self._loaded.board.light, self._loaded.board.button
-        pins = GpioPins(button.pin, button.pull_up, light.pins, light.active_high, light.dimmable)
+        row = (light.spi, light.leds, light.power) if light.spi else None
+        pins = GpioPins(button.pin, button.pull_up, light.pins, light.active_high, light.dimmable, row)
         try:
             self._panel = GpioPanel(self._loop, pins, self._edge)
         except DeviceError as error:

@@ -125,8 +125,8 @@ class Supervisor:
         """Wait until something happened for the ``count``-th time."""
         deadline = time.monotonic() + timeout_s
         while self.count(what) < count:
-            assert time.monotonic() < deadline, f"not {what} x {count} within {timeout_s:g} s: {self.diary}"
-            assert not self.count("gave up"), self.diary
+            assert time.monotonic() < deadline, f"not {what} x {count} within {timeout_s:g} s: {self.diary[-6:]}"
+            assert not self.count("gave up"), f"gave up: {self.diary[-6:]}"
             time.sleep(0.01)
         return [entry for entry in self.diary if entry.what == what][count - 1]
 
