@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import config as configuration
-from appliance import kept
+from appliance import kept, latecomer
 from appliance.audio import alsa
 from appliance.audio.capturer import check_microphones
 from appliance.audio.cards import Cards
@@ -65,6 +65,7 @@ log = logging.getLogger(__name__)
 Said = Callable[[str, str], None]
 STOP_S = 1.5
 FADE_S = 0.03
+MIXER_TRIES_S = (0.0, 3.0, 10.0)
 
 
 class Daemon:
@@ -118,7 +119,7 @@ class Daemon:
             clock_ppm=self._kept.clock_ppm_for(config.audio.capture, config.audio.playback),
             hush=config.realtime.turn_detection != "local",
         )
-        cards = Cards(config.audio, self._loaded.board, time.monotonic)
+        self._cards = cards = Cards(config.audio, self._loaded.board, time.monotonic)
         self.duplex = Duplex(cards, chain, gain_of(self.volume), time.monotonic, self._from_audio)
         self._timers = Timers(loop, self._rang)
         tools = [*timer_tools(self._timers), volume_tool(self.set_volume)]
@@ -149,8 +150,7 @@ class Daemon:
 
     def _open_front(self) -> Front:
         backend = self._loaded.config.panel.backend
-        wired = self._loaded.board.button.pin is not None or self._loaded.board.light.pins
-        if backend == "gpio" and wired:
+        if backend == "gpio" and self._loaded.board.has_panel:
             return GpioFront(self._loaded, self.button.edge, self._loop)
         if backend == "terminal":
             return TerminalFront(self.button.edge, self.controls.toggle_mute, self.stop, self._look, self._loop)
@@ -170,7 +170,8 @@ class Daemon:
             self.engine.reflect()
             self._notifier.ready()
             self.started.set()
-            others = [group.create_task(self._settle_in()), group.create_task(self._watch())]
+            work = (self._make_mixer_settings(), self._settle_in(), self._watch(), self._await_board())
+            others = [group.create_task(task) for task in work]
             log.info("ready: board %s, %s", self._loaded.config.board, self._loaded.config.realtime.turn_detection)
             await self._stop.wait()
             for task in others:
@@ -207,6 +208,26 @@ class Daemon:
         await self.first_start.load()
         await asyncio.to_thread(memory.give_back)
         await self.first_start.learn()
+
+    async def _make_mixer_settings(self) -> None:
+        """Make the board's mixer settings, now or, where the card comes late, a little later."""
+        trouble = ""
+        for wait_s in MIXER_TRIES_S:
+            await asyncio.sleep(wait_s)
+            trouble = await asyncio.to_thread(self._cards.make_mixer_settings)
+            if not trouble:
+                return
+        log.warning("%s", trouble)
+
+    async def _await_board(self) -> None:
+        """Say which board was found; where none was, start afresh with the one that is plugged in later."""
+        chosen = self._loaded.chosen
+        if chosen is not None:
+            log.log(logging.INFO if chosen.sure else logging.WARNING, "board %s: %s", chosen.name, chosen.why)
+        found = await latecomer.board(self._loaded)
+        if found is not None:
+            log.info("board %s is there now: %s", found.name, found.why)
+            self.engine.post(ev.UpdateStaged())
 
     async def _watch(self) -> None:
         """Feed the watchdog while the loop lives, the audio thread answers and frames move."""

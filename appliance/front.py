@@ -45,13 +45,14 @@ class NoFront:
 
 
 class GpioFront(NoFront):
-    """Button and LED on GPIO lines."""
+    """Button and LED on the header."""
 
     def __init__(self, loaded: Loaded, edge: Edge, loop: asyncio.AbstractEventLoop) -> None:
         from appliance.panel.gpio import GpioPanel, GpioPins
 
         light, button = loaded.board.light, loaded.board.button
-        pins = GpioPins(button.pin, button.pull_up, light.pins, light.active_high, light.dimmable)
+        row = (light.spi, light.leds, light.power) if light.spi else None
+        pins = GpioPins(button.pin, button.pull_up, light.pins, light.active_high, light.dimmable, row)
         self._panel = GpioPanel(loop, pins, edge)
 
     def show(self, led: Led) -> None:
