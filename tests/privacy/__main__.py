@@ -21,7 +21,7 @@ from tests.scenarios.home import Home, Town, tone
 from tests.scenarios.voices import go_forward
 
 RATE = 48_000
-SPEAKS_S = 0.3
+SPEAKS_S = 0.5  # longer than a tap
 
 
 def closing_ms(home: Home, end: Callable[[], object]) -> float:
