@@ -58,13 +58,19 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_update(update: argparse.ArgumentParser) -> None:
     commands = update.add_subparsers(dest="update_command", required=True, metavar="COMMAND")
-    commands.add_parser("check", help="ask the channel what there is")
-    install = commands.add_parser("install", help="fetch, install and restart into it, when nobody talks to it")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--config", type=Path, default=argparse.SUPPRESS, help="configuration file (TOML)")
+        return command
+
+    add("check", "ask the channel what there is")
+    install = add("install", "fetch, install and restart into it, when nobody talks to it")
     install.add_argument("--older", action="store_true", help="take what is offered even if it is older")
     install.add_argument("--again", action="store_true", help="take what is offered even if it failed here before")
-    commands.add_parser("status", help="what runs, what waits, what failed")
-    commands.add_parser("auto", help="install by itself what is offered (what systemd starts)")
-    commands.add_parser("confirm", help="keep or leave a version that is on trial (what systemd starts)")
+    add("status", "what runs, what waits, what failed")
+    add("auto", "install by itself what is offered (what systemd starts)")
+    add("confirm", "keep or leave a version that is on trial (what systemd starts)")
 
 
 def main() -> int:
