@@ -64,8 +64,19 @@ def bundle(keys: Path, out: Path, version: str, *, compatible: str = COMPATIBLE,
     work.mkdir()
     (work / "root.ext4").write_bytes(f"root of {version} {salt}\n".encode() * 4000)
     (work / "boot.vfat").write_bytes(f"boot of {version}\n".encode() * 400)
-    arguments = ["--version", version, "--compatible", compatible, "--keys", keys, "--out", out, "--format", "plain"]
-    parts = ["--root", work / "root.ext4", "--boot", work / "boot.vfat"]
+    arguments: list[str | Path] = [
+        "--version",
+        version,
+        "--compatible",
+        compatible,
+        "--keys",
+        keys,
+        "--out",
+        out,
+        "--format",
+        "plain",
+    ]
+    parts: list[str | Path] = ["--root", work / "root.ext4", "--boot", work / "boot.vfat"]
     subprocess.run([IMAGE / "update/make-bundle", *arguments, *parts], check=True, capture_output=True)
     return out
 

@@ -155,7 +155,7 @@ def fat(backend: Backend) -> Iterator[Path]:
         subprocess.run(["mcopy", "-i", image, backend.folder / "file", f"::{name}"], check=True)
     sector = image.read_bytes().index(autoboot("A").encode())
     assert sector % SECTOR == 0
-    attach = ["losetup", "--find", "--show", f"--offset={sector}", f"--sizelimit={SECTOR}", image]
+    attach: list[str | Path] = ["losetup", "--find", "--show", f"--offset={sector}", f"--sizelimit={SECTOR}", image]
     device = subprocess.run(attach, check=True, capture_output=True, text=True).stdout.strip()
     backend.autoboot.unlink()
     backend.autoboot.symlink_to(device)

@@ -140,10 +140,26 @@ def test_the_images_own_settings_are_understood(device: Device) -> None:
 def test_a_bundle_is_in_verity_format_and_signed(signer: Path, tmp_path: Path) -> None:
     for name in ("r", "b"):
         (tmp_path / name).write_bytes(os.urandom(50_000))
-    arguments = ["--version", "0.2.0", "--compatible", COMPATIBLE, "--keys", signer, "--out", tmp_path / "x.raucb"]
-    command = [IMAGE / "update/make-bundle", *arguments, "--root", tmp_path / "r", "--boot", tmp_path / "b"]
+    arguments: list[str | Path] = [
+        "--version",
+        "0.2.0",
+        "--compatible",
+        COMPATIBLE,
+        "--keys",
+        signer,
+        "--out",
+        tmp_path / "x.raucb",
+    ]
+    command: list[str | Path] = [
+        IMAGE / "update/make-bundle",
+        *arguments,
+        "--root",
+        tmp_path / "r",
+        "--boot",
+        tmp_path / "b",
+    ]
     subprocess.run(command, check=True, capture_output=True)
-    info = ["rauc", "info", f"--keyring={signer}/keyring.pem", tmp_path / "x.raucb"]
+    info: list[str | Path] = ["rauc", "info", f"--keyring={signer}/keyring.pem", tmp_path / "x.raucb"]
     told = subprocess.run(info, check=True, capture_output=True, text=True).stdout
     assert "Bundle Format: \tverity" in told
     assert "'0.2.0'" in told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -131,9 +132,7 @@ def test_what_is_no_channel_file_is_said(data: bytes) -> None:
         ({"percent": 99.9}, {"thumbprint": ""}, Wish(), Answer.LATER),
     ],
 )
-def test_what_follows_of_an_offer(
-    offer: dict[str, object], device: dict[str, object], wish: Wish, answer: Answer
-) -> None:
+def test_what_follows_of_an_offer(offer: dict[str, object], device: dict[str, Any], wish: Wish, answer: Answer) -> None:
     judged = judge(msgspec.structs.replace(OFFER, **offer), DEVICE._replace(**device), wish)
     assert judged.answer is answer
     assert judged.why
