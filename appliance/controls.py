@@ -149,7 +149,7 @@ class LocalControls:
     def _last_error(self) -> str:
         engine = self._daemon.engine
         link = self._daemon.tickets.last_error or self._daemon.session.last_error
-        return engine.last_error or link or engine.hearing.microphone_trouble
+        return engine.last_error or self._daemon.panel_trouble or link or engine.hearing.microphone_trouble
 
     def counters(self) -> dict[str, int | float]:
         """Gather the counters of all parts."""

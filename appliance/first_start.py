@@ -134,6 +134,8 @@ class FirstStart:
         if self._engine.state.calibrating:  # the cards are being tried: that light is not ours to end
             await asyncio.sleep(TRIED_S)
         self._engine.post(ev.CalibrationStarted())
+        if not self._engine.state.calibrating:
+            return None  # muted, or wanted for something else, in this very moment
         self._duplex.calibrate(self._canceller, done)
         try:
             return await answer

@@ -54,6 +54,7 @@ class Duplex:
         self._player: Player | None = None
         self._calibration = Background(cards, chain.microphones)
         self._wants_microphone = False
+        self._barred = False
         self._wants_speaker = False
         self._lost = False
         self._probe_at = 0.0
@@ -111,13 +112,20 @@ class Duplex:
         """Open or close the microphone."""
         self._do(lambda: self._set_microphone(wanted))
 
+    def bar_microphone(self, barred: bool) -> None:
+        """Do not open the microphone even to see whether a lost card is back: the loudspeaker alone tells then."""
+        self._do(lambda: setattr(self, "_barred", barred))
+
     def set_speaker(self, wanted: bool) -> None:
         """Keep the loudspeaker open, or let it close when it is idle."""
         self._do(lambda: self._set_speaker(wanted))
 
-    def set_gate(self, is_open: bool, turn: int) -> None:
-        """Let microphone audio through as ``turn``, or hold it back; closing reports :class:`TurnTail`."""
-        self._do(lambda: self._set_gate(is_open, turn))
+    def set_gate(self, is_open: bool, turn: int, asked_at: float | None = None) -> None:
+        """Let microphone audio through as ``turn``, or hold it back; closing reports :class:`TurnTail`.
+
+        A voice that opens it brings its beginning along; ``asked_at``: something else did, and its turn begins then.
+        """
+        self._do(lambda: self._set_gate(is_open, turn, asked_at))
 
     def set_gain(self, gain: float) -> None:
         """Set the volume as a factor."""
@@ -260,11 +268,11 @@ class Duplex:
         if wanted and not self._lost:
             self._open_player()
 
-    def _set_gate(self, is_open: bool, turn: int) -> None:
+    def _set_gate(self, is_open: bool, turn: int, asked_at: float | None) -> None:
         if self._capturer is not None:
             if not is_open:
                 self._capturer.pump(self._clock(), self._far)  # the last words are in the card
-            self._capturer.set_gate(is_open=is_open, turn=turn)
+            self._capturer.set_gate(is_open=is_open, turn=turn, asked_at=asked_at)
             return
         if self._gate.open and not is_open:
             self._post(TurnTail(self._gate.turn, None))
@@ -363,11 +371,12 @@ class Duplex:
         self._probe_at = self._clock() + PROBE_S
 
     def _probe(self, now: float) -> None:
-        """Try to open both cards; the microphone is opened but not read, and closed again."""
+        """Try to open both cards; the microphone is opened but not read, and closed again, unless it is barred."""
         self._probe_at = now + PROBE_S
         if self._player is None:
             self._cards.open_playback().close()
-        self._cards.open_capture().close()
+        if not self._barred:
+            self._cards.open_capture().close()
         self._lost = False
         self._post(DeviceBack())
         self._set_microphone(self._wants_microphone)

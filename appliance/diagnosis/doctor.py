@@ -54,8 +54,7 @@ async def _body(loaded: Loaded, *, runs: bool) -> AsyncIterator[Finding]:
         for finding in await asyncio.to_thread(lambda: list(sound.trial(loaded))):
             yield finding
     yield await machine.gpio(loaded, runs=runs or unit.gives_up())
-    groups = ("audio", "gpio") if machine.wants_gpio(loaded) else ("audio",)
-    for finding in machine.permissions(groups):
+    for finding in (*machine.light(loaded), *machine.permissions(machine.groups_for(loaded))):
         yield finding
     yield machine.disk(directory)
     yield machine.state(directory)
