@@ -89,7 +89,7 @@ def test_nothing_but_an_update_reboots_the_machine(unit: Path) -> None:
 def test_the_updates_units_fit_each_other() -> None:
     """They agree on who is who, where the record is, and where the wish for a restart is left."""
     path = dict(directives(ROOT / "systemd/voice-appliance-restart.path"))
-    policy = (ROOT / "image/overlay/late/etc/dbus-1/system.d/voice-appliance-update.conf").read_text()
+    policy = (ROOT / "image/overlay/update/etc/dbus-1/system.d/voice-appliance-update.conf").read_text()
     sysusers = (ROOT / "systemd/voice-appliance.sysusers").read_text()
     for name, command in (("update", "auto"), ("confirm", "confirm")):
         unit = dict(directives(ROOT / f"systemd/voice-appliance-{name}.service"))

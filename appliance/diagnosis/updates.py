@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from appliance.config import Update
-from appliance.diagnosis.finding import Finding, failed, note, ok, trouble
+from appliance.diagnosis.finding import Finding, failed, note, ok
 from appliance.errors import ApplianceError
 from appliance.update import rauc, record
 from appliance.update.record import Record
@@ -22,7 +22,7 @@ def examine(settings: Update, directory: Path = STATE, system: Path = rauc.SYSTE
     if not system.exists():
         return note("updates", "none by itself: this is no card image", "docs/install.md says how to update by hand")
     if not settings.url:
-        return trouble("updates", "no folder with updates is configured", "set [update] url")
+        return note("updates", "no folder with updates is configured", "[update] url names one")
     if directory.exists() and not os.access(directory, os.R_OK | os.X_OK):
         return note("updates", f"you may not look into {directory}", "ask with sudo")
     try:

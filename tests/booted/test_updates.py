@@ -17,7 +17,7 @@ from tests.booted.machine import Machine
 from tests.scenarios.home import ROOT
 from tests.update.machine import SLOT, SYSTEM, autoboot
 
-OVERLAY = ROOT / "image/overlay/late"
+OVERLAY = ROOT / "image/overlay/update"
 PLACE = "/srv/rauc"
 STATE = "/var/lib/voice-appliance-update"
 BACKEND = f"""#!/bin/sh

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.scenarios.home import ROOT
 
 IMAGE = ROOT / "image"
-BACKEND = IMAGE / "overlay/late/usr/lib/voice-appliance/rauc-boot"
+BACKEND = IMAGE / "overlay/update/usr/lib/voice-appliance/rauc-boot"
 COMPATIBLE = "voice-appliance-arm64-test"
 PARTITION = {"A": 2, "B": 3}
 BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"

@@ -223,7 +223,7 @@ def test_a_cut_while_a_foreign_file_is_replaced_leaves_the_old_or_the_new_one(ba
 
 
 def test_a_version_that_never_decides_is_left(backend: Backend) -> None:
-    script = IMAGE / "overlay/late/usr/lib/voice-appliance/leave-trial"
+    script = IMAGE / "overlay/update/usr/lib/voice-appliance/leave-trial"
     restarted = backend.folder / "restarted"
     environment = {**backend.environment, "BACKEND": str(BACKEND), "RESTART": f"touch {restarted}"}
 

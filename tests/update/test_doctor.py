@@ -20,7 +20,7 @@ WAITS = record.installed(Record(), "0.2.0", "B")
 @pytest.mark.parametrize(
     ("settings", "kept", "mark", "words"),
     [
-        (Update(), Record(), Mark.TROUBLE, "set [update] url"),
+        (Update(), Record(), Mark.NOTE, "[update] url names one"),
         (Update(url=URL), Record(), Mark.OK, "by itself, from the channel stable"),
         (Update(url=URL), record.noted(Record(), "then", "0.2.0 is kept"), Mark.OK, "last: 0.2.0 is kept"),
         (Update(url=URL, automatic=False), Record(), Mark.NOTE, "only by `voice-appliance update install`"),

@@ -122,12 +122,12 @@ def test_without_rauc_it_says_what_to_do_instead(monkeypatch: pytest.MonkeyPatch
 
 def test_the_images_own_settings_are_understood(device: Device) -> None:
     """The shipped system.conf names what the backend and the hook count on."""
-    text = (IMAGE / "overlay/late/etc/rauc/system.conf").read_text()
-    assert rauc.compatible(IMAGE / "overlay/late/etc/rauc/system.conf").startswith("voice-appliance-arm64-")
+    text = (IMAGE / "overlay/update/etc/rauc/system.conf").read_text()
+    assert rauc.compatible(IMAGE / "overlay/update/etc/rauc/system.conf").startswith("voice-appliance-arm64-")
     assert rauc.compatible(device.system) == COMPATIBLE
     assert "activate-installed=false" in text
     assert "bundle-formats=-plain" in text
-    assert f"bootloader-custom-backend=/{BACKEND.relative_to(IMAGE / 'overlay/late')}" in text
+    assert f"bootloader-custom-backend=/{BACKEND.relative_to(IMAGE / 'overlay/update')}" in text
     hook = (IMAGE / "update/bundle-hook").read_text()
     for slot, root in (("A", "05"), ("B", "06")):
         assert f"70a1ce01-{root}\ntype=ext4\nbootname={slot}" in text
