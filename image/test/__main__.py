@@ -25,6 +25,7 @@ from image.test.home import Home
 KIT = Path(__file__).parent / "kit"
 CARD_GIB = 4
 OURS_S = 2.0
+FIRST_START_S = 90.0
 CONFIG = """board = "qemu"
 [provisioning]
 url = "{url}"
@@ -121,17 +122,8 @@ class Story:
 
     def power_cuts(self, cuts: int, seed: int) -> None:
         """Power is cut at random moments while it starts and while it writes; it always comes back as itself."""
-        chance, damaged = random.Random(seed), 0
         root = cards.digest(self.card, layout.ROOT["A"].number)
-        longest = self._start_s * 1.3
-        for number in range(cuts):
-            moment_s = chance.uniform(3, longest)
-            with self.switch_on(busy=True) as guest:
-                while guest.age_s < moment_s:
-                    time.sleep(0.02)
-            faults = cards.faults_of_data(self.card, self._work)
-            damaged += bool(faults)
-            print(f"cut {number + 1} at {moment_s:.1f} s: {faults or 'clean'}", flush=True)
+        damaged = self._cut(cuts, random.Random(seed), self._start_s * 1.3)
         self.check("power_cuts", not damaged, f"{cuts}, file systems damaged: {damaged}")
         same = cards.digest(self.card, layout.ROOT["A"].number) == root
         self.check("root_unchanged", same, same)
@@ -147,6 +139,24 @@ class Story:
             guest.power_off()
         active = self._home.devices().count("active")
         self.check("devices_enrolled", active == 1, active)
+
+    def cuts_of_the_first_start(self, cuts: int, seed: int) -> None:
+        """Power is cut while a fresh card grows and gets its id: the start after it is a first start like any other."""
+        damaged = self._cut(cuts, random.Random(seed), FIRST_START_S)
+        self.check("power_cuts_of_the_first_start", not damaged, f"{cuts}, file systems damaged: {damaged}")
+
+    def _cut(self, cuts: int, chance: random.Random, longest_s: float) -> int:
+        """Cut the power so often; returns how often ``data`` was damaged beyond what its journal heals."""
+        damaged = 0
+        for number in range(cuts):
+            moment_s = chance.uniform(3, longest_s)
+            with self.switch_on(busy=True) as guest:
+                while guest.age_s < moment_s:
+                    time.sleep(0.02)
+            faults = cards.faults_of_data(self.card, self._work)
+            damaged += bool(faults)
+            print(f"cut {number + 1} at {moment_s:.1f} s: {faults or 'clean'}", flush=True)
+        return damaged
 
     def secrets(self) -> None:
         """Nothing secret is in the image; on the card it is in its own files only."""
@@ -180,11 +190,13 @@ def main() -> int:
     with Home(work) as home:
         story = Story(image, work, home)
         try:
+            with _timed("cuts_of_the_first_start"):
+                story.cuts_of_the_first_start(arguments.cuts // 4, arguments.seed)
             for step in (story.first_start, story.settings, story.press_to_reply, story.start_times):
                 with _timed(step.__name__):
                     step()
             with _timed("power_cuts"):
-                story.power_cuts(arguments.cuts, arguments.seed)
+                story.power_cuts(arguments.cuts - arguments.cuts // 4, arguments.seed)
             with _timed("secrets"):
                 story.secrets()
         except GuestError as error:
