@@ -26,6 +26,7 @@ def controls_of(at: Rig, session_error: str = "") -> LocalControls:
         tickets=SimpleNamespace(last_error="", thumbprint="", status=lambda: {"state": "enrolled"}),
         duplex=SimpleNamespace(microphone_open=False, counters=Counter[str]),
         button=SimpleNamespace(stuck=False),
+        panel_trouble="",
         first_start=SimpleNamespace(status=lambda: None),
         sound_trial=SimpleNamespace(status=lambda: None),
         timers=SimpleNamespace(running=0),

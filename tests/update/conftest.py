@@ -12,6 +12,7 @@ import pytest
 from tests.fakes.certificates import certificate
 from tests.fakes.update_server import UpdateServer
 from tests.update.machine import Device, bundle, keys
+from tests.update.story import Story
 
 
 @pytest.fixture(scope="session")
@@ -53,5 +54,12 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[UpdateSe
     public, private = certificate(tmp_path, "localhost", -1, 3)
     monkeypatch.setenv("SSL_CERT_FILE", str(public))
     made = UpdateServer(public, private)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def story(tmp_path: Path, device: Device, server: UpdateServer, bundles: dict[str, bytes]) -> Iterator[Story]:
+    made = Story(tmp_path, device, server, bundles)
     yield made
     made.close()

@@ -158,3 +158,11 @@ class Story:
     def close(self) -> None:
         self.daemon(runs=False)
         self._background.close()
+
+
+def on_trial(story: Story, name: str = "0.2.0") -> None:
+    story.offer(name)
+    assert story.update() == f"{name} is installed; restarting into it"
+    assert story.wants_restart
+    story.restart()
+    assert (story.device.booted, story.device.default) == ("B", "A")
