@@ -8,6 +8,9 @@ from __future__ import annotations
 from appliance.config import Config, Loaded
 from appliance.conversation.state import Settings, Turns
 from appliance.realtime.configuration import Wishes
+from appliance.realtime.session import Timing
+
+AGEING, OLD = 50 / 60, 58 / 60  # of the time after which the server ends a session
 
 
 def settings_of(loaded: Loaded) -> Settings:
@@ -53,6 +56,18 @@ def wishes_of(config: Config, tools: tuple[dict[str, object], ...]) -> Wishes:
         captions=asked.captions,
         max_output_tokens=asked.max_output_tokens,
         tools=tools,
+    )
+
+
+def timing_of(config: Config) -> Timing:
+    """Translate the configuration for the transport."""
+    asked = config.realtime
+    return Timing(
+        open_s=asked.open_timeout_s,
+        ping_interval_s=asked.ping_interval_s,
+        ping_timeout_s=asked.ping_timeout_s,
+        ageing_s=asked.session_limit_s * AGEING,
+        old_s=asked.session_limit_s * OLD,
     )
 
 

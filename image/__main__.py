@@ -1,4 +1,4 @@
-"""`make image`: builds the image and what lies beside it. `KERNEL=debian|rpi`, `DRY_RUN=1`, `FRESH=1`, `MIRROR=`.
+"""`make image`: the image and what lies beside it. `KERNEL=debian|rpi`, `DRY_RUN=1`, `FRESH=1`, `MIRROR=`, `KEYS=`.
 
 Responsible for: the order of the steps, their times, and what is printed.
 """
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from image import assembly, mirrors, papers, profile, program, rootfs, tree
+from image import assembly, mirrors, papers, profile, program, rootfs, tree, updates
 from image.profile import FOLDER, ImageError
 
 CACHE, OUT = FOLDER / "cache", FOLDER / "out"
@@ -45,6 +45,8 @@ def main() -> int:
 def plan(kernel: str) -> str:
     """Say what an image of this kernel is made of: its sources and packages, and what goes onto its boot partition."""
     chosen, base = profile.load(kernel), profile.base()
+    if updates.keys() is not None:
+        base = updates.with_packages(base)
     sources = mirrors.lines((*base.sources, *chosen.sources), mirrors.known(), dry=True)
     kernels = [f"{entry.kernel} as {entry.name}" for entry in chosen.boot.kernels]
     boot = [*chosen.boot.selector, *chosen.boot.files, *chosen.boot.overlays, *kernels]
@@ -70,7 +72,9 @@ def build(kernel: str, *, fresh: bool, epoch: int) -> Path:
     """
     if os.geteuid() != 0:
         raise ImageError("a root file system needs root: files in it belong to others\nhint: sudo make image")
-    chosen, base = profile.load(kernel), profile.base()
+    chosen, base, keys = profile.load(kernel), profile.base(), updates.keys()
+    if keys is not None:
+        base = updates.with_packages(base)
     CACHE.mkdir(exist_ok=True)
     OUT.mkdir(exist_ok=True)
     version = tomllib.loads((profile.FOLDER.parent / "pyproject.toml").read_text("utf-8"))["project"]["version"]
@@ -86,11 +90,26 @@ def build(kernel: str, *, fresh: bool, epoch: int) -> Path:
         root.mkdir(mode=0o755)
         with _step("the tree"):
             tools = program.chroot(base, CACHE, epoch=epoch)
-            tree.build(root, tar, modules, chosen, CACHE, version=version, tools=tools, epoch=epoch, fresh=fresh)
+            tree.build(
+                root,
+                tar,
+                modules,
+                chosen,
+                CACHE,
+                version=version,
+                tools=tools,
+                epoch=epoch,
+                fresh=fresh,
+                equip=lambda root: () if keys is None else updates.equip(root, keys, kernel),
+            )
         print(f"root_mb: {tree.size_mib(root)} MB", flush=True)
         (work / "parts").mkdir()
         with _step("the card"):
             assembly.assemble(root, chosen.boot, raw, work / "parts", epoch=epoch)
+        if keys is not None and (keys / "signer.key").exists():
+            with _step("the bundle"):
+                signed, log = OUT / f"{name}.raucb", CACHE / "bundle.log"
+                updates.bundle(work / "parts/parts", keys, kernel, version, signed, log, epoch=epoch)
     with _step("compression"):
         packed = pack(raw)
     describe(name, version, raw, packed, rootfs.facts_of(tar), epoch=epoch)

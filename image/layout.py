@@ -53,6 +53,7 @@ KEPT = {
     "config": "/etc/voice-appliance",
     "wifi": "/etc/NetworkManager/system-connections",
     "state": "/var/lib/voice-appliance",
+    "update": "/var/lib/voice-appliance-update",
     "network": "/var/lib/NetworkManager",
     "systemd": "/var/lib/systemd",
     "sound": "/var/lib/alsa",

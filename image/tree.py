@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from image import initramfs, layout, program
@@ -47,8 +47,11 @@ def build(
     tools: Path,
     epoch: int,
     fresh: bool,
+    equip: Callable[[Path], Sequence[str]],
 ) -> None:
     """Make the tree in the empty folder ``root``. Needs to be root: files keep their owners.
+
+    ``equip`` adds what not every image has, and returns the units of it that are to start.
 
     Raises:
         ImageError: a step failed, or somebody could log in.
@@ -63,7 +66,7 @@ def build(
     _remove(root, REMOVED)
     shutil.copytree(LATE, root, dirs_exist_ok=True, symlinks=True)
     _write(root, version, epoch)
-    _units(root, log, epoch)
+    _units(root, equip(root), log, epoch)
     program.ours(tools, program.environment(root, modules), cache, epoch=epoch)
     refuse_logins((root / "etc/shadow").read_text())
     settle(root, epoch)
@@ -83,7 +86,7 @@ def _write(root: Path, version: str, epoch: int) -> None:
         (root / place).mkdir(parents=True, exist_ok=True)
 
 
-def _units(root: Path, log: Path, epoch: int) -> None:
+def _units(root: Path, more: Sequence[str], log: Path, epoch: int) -> None:
     units = root / "etc/systemd/system"
     for unit in ("voice-appliance.service", "voice-appliance-last-word.service"):
         shutil.copy(REPOSITORY / "systemd" / unit, units)
@@ -91,7 +94,7 @@ def _units(root: Path, log: Path, epoch: int) -> None:
     drop_in.mkdir(exist_ok=True)
     shutil.copy(REPOSITORY / "systemd" / "voice-appliance-backoff.conf", drop_in / "backoff.conf")
     run(["systemd-sysusers", f"--root={root}"], log, epoch=epoch)
-    run(["systemctl", f"--root={root}", "enable", *ENABLED], log, epoch=epoch)
+    run(["systemctl", f"--root={root}", "enable", *ENABLED, *more], log, epoch=epoch)
     run(["systemctl", f"--root={root}", "mask", *MASKED], log, epoch=epoch)
     (units / "default.target").unlink(missing_ok=True)
     (units / "default.target").symlink_to("/usr/lib/systemd/system/multi-user.target")

@@ -9,7 +9,7 @@ import pytest
 
 from appliance.board import Board
 from appliance.config import load
-from appliance.translation import half_duplex_reason, settings_of
+from appliance.translation import half_duplex_reason, settings_of, timing_of
 
 NONE = '[audio]\necho_canceller = "none"\n'
 OFF = "[conversation]\nbarge_in = false\n"
@@ -33,3 +33,13 @@ def test_full_duplex_unless_forbidden_or_impossible(tmp_path: Path, text: str, h
     loaded = msgspec.structs.replace(load(path), board=board)
     assert half_duplex_reason(loaded) == reason
     assert settings_of(loaded).full_duplex == (reason == "")
+
+
+def test_a_session_is_replaced_in_good_time(tmp_path: Path) -> None:
+    path = tmp_path / "appliance.toml"
+    path.write_text("")
+    timing = timing_of(load(path).config)
+    assert (timing.ageing_s, timing.old_s) == pytest.approx((50 * 60, 58 * 60))
+    path.write_text("[realtime]\nsession_limit_s = 1800\nping_interval_s = 7\n")
+    timing = timing_of(load(path).config)
+    assert (timing.ageing_s, timing.old_s, timing.ping_interval_s) == pytest.approx((25 * 60, 29 * 60, 7))

@@ -18,10 +18,10 @@ from websockets.protocol import State as Socket
 
 from appliance.errors import ApplianceError, LinkLost, LinkRefused
 from appliance.realtime import policy
-from appliance.realtime.dialling import Dialler, Timing
+from appliance.realtime.dialling import Dialler
 from appliance.realtime.facts import Broken, Configured, Refused
 from appliance.realtime.protocol import Protocol
-from appliance.realtime.session import Need, Ticket
+from appliance.realtime.session import Need, Ticket, Timing
 
 log = logging.getLogger(__name__)
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from random import Random
 
 from appliance.conversation.state import Phase, Turns
@@ -38,12 +39,39 @@ class Verdict:
         return not (self.lost or self.doubled or self.wrong)
 
 
+@dataclass
+class Losses:
+    """What many broken conversations came to."""
+
+    points: int = 0
+    lost: int = 0
+    doubled: int = 0
+    wrong: int = 0
+
+
+def many(points: int) -> Losses:
+    """Tell that many conversations, each broken once, half of them with turns that the server ends."""
+    told = Losses()
+    for seed in range(points):
+        verdict = tell(seed, list(Turns)[seed % 2])
+        told.points += verdict.cuts
+        told.lost += len(verdict.lost)
+        told.doubled += len(verdict.doubled)
+        told.wrong += len(verdict.wrong)
+    return told
+
+
 def tell(seed: int, turns: Turns = Turns.LOCAL, *, cuts: int = 1, moves: bool = False) -> Verdict:
     """Tell the story of ``seed`` once whole, then with the line broken at random steps of it."""
-    whole = run(_tell(seed, turns, frozenset(), 0))
-    chance = Random(f"{seed} cuts")
-    at = frozenset(chance.randint(1, whole.steps) for _ in range(cuts))
-    return run(_tell(seed, turns, at, chance.randint(1, whole.steps) if moves else 0))
+    steps, chance = _length(seed, turns), Random(f"{seed} cuts")
+    at = frozenset(chance.randint(1, steps) for _ in range(cuts))
+    return run(_tell(seed, turns, at, chance.randint(1, steps) if moves else 0))
+
+
+@cache
+def _length(seed: int, turns: Turns) -> int:
+    """Count the steps of the story when nothing breaks."""
+    return run(_tell(seed, turns, frozenset(), 0)).steps
 
 
 async def _tell(seed: int, turns: Turns, cuts: frozenset[int], move_at: int) -> Verdict:

@@ -22,7 +22,7 @@ from appliance.credentials.http import Connection, HttpClient, Response
 from appliance.credentials.identity import Identity
 from appliance.credentials.mint import Minter
 from appliance.errors import ProvisioningError, Secret
-from appliance.realtime.dialling import Timing
+from appliance.realtime.session import Timing
 from tests.bench.report import say
 
 AT_ONCE = 20

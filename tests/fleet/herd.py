@@ -34,9 +34,8 @@ from appliance.errors import Secret
 from appliance.provisioning import provider_bucket
 from appliance.provisioning.admission import IN_HAND_AT_MOST, Admission
 from appliance.provisioning.provider_bucket import ProviderBucket
-from appliance.realtime.dialling import Timing
 from appliance.realtime.protocol import Protocol
-from appliance.realtime.session import Need
+from appliance.realtime.session import Need, Timing
 from appliance.realtime.websocket import WebSocketSession
 from appliance.tickets import Tickets
 from tests.virtual_time import run

@@ -17,10 +17,9 @@ from websockets.exceptions import ConnectionClosed
 from appliance.conversation.events import LinkLost, LinkRefused
 from appliance.errors import Secret
 from appliance.realtime.configuration import Wishes
-from appliance.realtime.dialling import Timing
 from appliance.realtime.facts import Configured, Fact
 from appliance.realtime.protocol import Protocol
-from appliance.realtime.session import Need, Ticket
+from appliance.realtime.session import Need, Ticket, Timing
 from appliance.realtime.websocket import WebSocketSession
 
 SECRET = "ek_0123456789abcdef"
@@ -49,6 +48,8 @@ class Link:
         self.on_fact: Callable[[Fact], None] = lambda _: None
         self.sent: list[tuple[float, float]] = []
         self.minted = 0
+        self.good_for_s = 0.0  # its tickets
+        self.fallback_models: tuple[str, ...] = ()
         self.needs: list[Need] = []
         self.ended: list[tuple[str, float, str]] = []
         self.mint: Callable[[], Awaitable[Ticket]] = self.own_mint
@@ -85,7 +86,10 @@ class Link:
     async def own_mint(self) -> Ticket:
         """Mint a ticket for the address of this link."""
         self.minted += 1
-        return Ticket(self.url, self.model, Secret(f"{SECRET}{self.minted}"), session_id=f"s{self.minted}")
+        secret = Secret(f"{SECRET}{self.minted}")
+        return Ticket(
+            self.url, self.model, secret, None, f"s{self.minted}", self.good_for_s, fallback_models=self.fallback_models
+        )
 
     def _fact(self, fact: Fact) -> None:
         self.facts.append(fact)
