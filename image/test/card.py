@@ -10,15 +10,16 @@ import mmap
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from image import layout
 from image.test import firmware
 
 # Tokens as they are made, not their prefixes, which the program's own text has.
+PREFIXES = (b"ek_", b"vdt_", b"vet_", b"sk-", b"-----BEGIN ")
 PATTERN = re.compile(
-    rb"(?:ek|vdt|vet|sk)_[A-Za-z0-9_-]{24,}|sk-[A-Za-z0-9_-]{32,}"
+    rb"(?<![A-Za-z0-9_-])(?:(?:ek|vdt|vet)_[A-Za-z0-9_-]{24,}|sk-[A-Za-z0-9_-]{32,})"
     rb"|-----BEGIN (?:EC |RSA |OPENSSH )?PRIVATE KEY-----\r?\n[A-Za-z0-9+/=]{16}"
 )
 
@@ -31,16 +32,42 @@ def inserted(image: Path, card: Path, *, gib: int) -> Path:
     return card
 
 
-def secrets_in(image: Path, also: Iterable[str] = ()) -> list[str]:
-    """Find what looks like a secret in the image's bytes, and the secrets ``also``; never the secrets themselves."""
-    patterns = [PATTERN, *(re.compile(re.escape(secret.encode())) for secret in also)]
+def secrets_in(image: Path, also: Iterable[str] = (), published: bytes = b"") -> list[str]:
+    """Find what looks like a secret in the image's bytes, and the secrets ``also``; never the secrets themselves.
+
+    What ``published`` holds, too, does not count.
+    """
     with image.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return [
-            f"{kind[:4].decode(errors='replace')}… at byte {match.start()}"
-            for pattern in patterns
-            for match in pattern.finditer(content)
-            for kind in (match[0],)
+        found = [
+            f"{prefix.decode()}… at byte {at}"
+            for prefix in PREFIXES
+            for at in _places(content, prefix)
+            if PATTERN.match(content, at) and content[at : at + 120] not in published
         ]
+        return found + [
+            f"a secret of this run at byte {at}" for secret in also for at in _places(content, secret.encode())
+        ]
+
+
+def library_with_keys(image: Path, work: Path) -> bytes:
+    """Read the library of the image that carries private keys of its own, for its self-tests: GnuTLS."""
+    copy, library = _partition(image, work, layout.ROOT["A"].number), work / "library"
+    place = "/usr/lib/aarch64-linux-gnu/"
+    listed = subprocess.run(
+        ["debugfs", "-R", f"ls -p {place}", str(copy)], capture_output=True, text=True, check=True
+    ).stdout
+    names = re.findall(r"/(libgnutls[.]so[.]\d+[.][^/]+)/", listed)
+    subprocess.run(["debugfs", "-R", f"dump {place}{names[0]} {library}", str(copy)], capture_output=True, check=True)
+    copy.unlink()
+    return library.read_bytes()
+
+
+def _places(content: mmap.mmap, wanted: bytes) -> Iterator[int]:
+    """Every place of ``wanted``: gigabytes are searched for words first, which is quick."""
+    at = content.find(wanted)
+    while at >= 0:
+        yield at
+        at = content.find(wanted, at + 1)
 
 
 def digest(card: Path, number: int) -> str:
@@ -119,8 +146,13 @@ def strays(card: Path, work: Path, known: Iterable[str]) -> list[str]:
 
 def _data(card: Path, work: Path) -> Path:
     """Copy the data partition."""
-    offset, length = firmware.partitions(card)[layout.DATA.number]
-    copy, mib = work / "data.img", 2**20
+    return _partition(card, work, layout.DATA.number)
+
+
+def _partition(card: Path, work: Path, number: int) -> Path:
+    """Copy a partition."""
+    offset, length = firmware.partitions(card)[number]
+    copy, mib = work / "partition.img", 2**20
     call = ["dd", f"if={card}", f"of={copy}", "bs=1M", f"skip={offset // mib}", f"count={length // mib}"]
     subprocess.run([*call, "conv=sparse", "status=none"], check=True)
     return copy
