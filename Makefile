@@ -5,9 +5,10 @@
 # make bench-fleet   a hundred thousand devices after an outage, and the provisioning service under load with a replica killed
 # make bench-privacy   from a mute in mid-speech to a closed microphone, by the sound card's own log
 # make soak   random people and faults around the daemon, 10 min, and a day in virtual time: what grows? SOAK="--minutes 480"
+# make image   a card for a Raspberry Pi (KERNEL=debian|rpi, DRY_RUN=1, FRESH=1, MIRROR=, KEYS=) · make image-test   it, in QEMU (CUTS=20)
 VENV := .venv/bin
 
-.PHONY: demo test test-slow check lint format docs bench bench-quick bench-acoustic bench-faults bench-fleet bench-privacy soak lock clean
+.PHONY: demo test test-slow check lint format docs bench bench-quick bench-acoustic bench-faults bench-fleet bench-privacy soak image image-test lock clean
 
 demo:
 	@.ci/setup demo
@@ -69,9 +70,20 @@ soak:
 	@.ci/setup test
 	OPENBLAS_NUM_THREADS=1 $(VENV)/python -m tests.soak $(SOAK)
 
+image:
+	@.ci/setup test
+	$(if $(DRY_RUN),,@image/setup build)
+	@$(VENV)/python -m image --kernel $(or $(KERNEL),debian) $(if $(DRY_RUN),--dry-run) $(if $(FRESH),--fresh)
+
+image-test:
+	@.ci/setup test
+	@image/setup test
+	@$(VENV)/python -m image.test --cuts $(or $(CUTS),20) $(if $(IMAGE),--image $(IMAGE)) $(if $(SEED),--seed $(SEED))
+
 lock:
 	@.ci/setup test
 	.ci/lock
 
 clean:
-	rm -rf .venv .cache .voice-appliance-demo .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-reply.wav
+	rm -rf .venv .cache .voice-appliance-demo .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-reply.wav image/out
+	rm -rf --one-file-system image/cache  # a build that was killed may have left /proc mounted in there

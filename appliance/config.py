@@ -113,6 +113,15 @@ class State(Section, frozen=True, kw_only=True):
     directory: FileName = "/var/lib/voice-appliance"
 
 
+class Update(Section, frozen=True, kw_only=True):
+    """Where updates of the whole system come from, on a card image."""
+
+    url: str = ""
+    channel: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}\Z")] = "stable"
+    automatic: bool = True
+    hours: Annotated[str, Meta(pattern=r"^(([01][0-9]|2[0-3])-([01][0-9]|2[0-3]))?\Z")] = ""
+
+
 class Config(Section, frozen=True, kw_only=True):
     """The whole configuration."""
 
@@ -124,6 +133,7 @@ class Config(Section, frozen=True, kw_only=True):
     panel: Panel = field(default_factory=Panel)
     control: Control = field(default_factory=Control)
     state: State = field(default_factory=State)
+    update: Update = field(default_factory=Update)
 
 
 class Loaded(Struct, frozen=True):
@@ -155,10 +165,11 @@ def load(path: Path) -> Loaded:
     raw = read_toml(path)
     refuse_unknown(raw, Config, "", path)
     config = convert(raw, Config, path)
-    try:
-        pins.parse(config.provisioning.url)
-    except ValueError as error:
-        raise ConfigError(f"{path}: provisioning.url = {_shown(config.provisioning.url)}", hint=str(error)) from None
+    for name, url in (("provisioning", config.provisioning.url), ("update", config.update.url)):
+        try:
+            pins.parse(url)
+        except ValueError as error:
+            raise ConfigError(f"{path}: {name}.url = {_shown(url)}", hint=str(error)) from None
     origin = dict.fromkeys(_keys(raw), f"{path}")
     origin = dict.fromkeys(_keys(msgspec.to_builtins(config)), "default") | origin
     chosen = seen = None

@@ -111,6 +111,14 @@ class LocalControls:
         """Set the volume in percent."""
         self._daemon.set_volume(percent)
 
+    def try_sound(self) -> None:
+        """Try whether frames move; the outcome comes into the status."""
+        self._daemon.sound_trial.begin()
+
+    def stand_still(self) -> None:
+        """Show an update until the machine is restarted; a minute later go on as before."""
+        self._daemon.stand_still()
+
     # --- status ---
 
     def status(self) -> dict[str, object]:
@@ -125,6 +133,9 @@ class LocalControls:
             "duplex": {"mode": "full" if hearing.full_duplex else "half", "reason": hearing.duplex_reason or None},
             "enrolment": daemon.tickets.status(),
             "calibration": daemon.first_start.status(),
+            "sound_trial": daemon.sound_trial.status(),
+            "timers": daemon.timers.running,
+            "thumbprint": daemon.tickets.thumbprint or None,
             "led": daemon.engine.mirror.led.value,
             "uptime_s": round(time.monotonic() - self._begun_at, 1),
             "version": __version__,

@@ -46,6 +46,7 @@ from appliance.realtime.session import Ticket
 from appliance.realtime.websocket import WebSocketSession
 from appliance.records import Records
 from appliance.remembered import Remembered
+from appliance.sound_trial import SoundTrial
 from appliance.system import memory
 from appliance.system.notify import Notifier
 from appliance.tickets import Tickets
@@ -80,6 +81,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
         self.starts_afresh = False
+        self._stands_still = False
         self._audio_answered = True
         self._failure: BaseException | None = None
         self._saving: asyncio.Task[None] | None = None
@@ -122,8 +124,8 @@ class Daemon:
         )
         self._cards = cards = Cards(config.audio, self._loaded.board, time.monotonic)
         self.duplex = Duplex(cards, chain, gain_of(self.volume), time.monotonic, self._from_audio)
-        self._timers = Timers(loop, self._rang)
-        tools = [*timer_tools(self._timers), volume_tool(self.set_volume)]
+        self.timers = Timers(loop, self._rang)
+        tools = [*timer_tools(self.timers), volume_tool(self.set_volume)]
         self._toolbox = Toolbox(tools, group.create_task, lambda event: self.engine.post(event))
         self.protocol = Protocol(wishes_of(config, self._toolbox.declarations()), _ids())
         self._remembered = Remembered(self.protocol.history, os.environ.get("RUNTIME_DIRECTORY"))
@@ -147,6 +149,7 @@ class Daemon:
         self.engine = Engine(parts, settings, hooks, loop, state, cues=config.audio.cues, duplex_reason=reason)
         self._unfinished = Unfinished(Path(config.control.socket).parent)
         self.first_start = FirstStart(self._loaded, self.engine, self.duplex, lambda: self.volume)
+        self.sound_trial = SoundTrial(self.engine, self.duplex)
         self.button = Button(self.engine, hold_ms_of(config), loop)
         self._front = self._open_front()
 
@@ -196,7 +199,7 @@ class Daemon:
         """End in order: silence (with a fade), session, socket, cards, light. Within two seconds."""
         self.engine.hush()
         await asyncio.sleep(FADE_S)  # the fade sounds, and the truncation goes out
-        self._timers.close()
+        self.timers.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_S):
                 await self.session.finish()
@@ -370,7 +373,22 @@ class Daemon:
             return
         self.engine.post(ev.UpdateStaged())
 
+    def stand_still(self) -> None:
+        """Show the update that the machine is about to be restarted for, and take no press meanwhile.
+
+        Raises:
+            ApplianceError: somebody uses the appliance.
+        """
+        state = self.engine.state
+        if state.phase not in (Phase.IDLE, Phase.FAULT) or state.calibrating or self.timers.running:
+            raise ApplianceError("the appliance is in use", hint="try again when it is idle")
+        self._stands_still = True
+        self.engine.post(ev.UpdateStaged())
+
     def _update(self) -> None:
+        if self._stands_still:  # whoever asked restarts the machine, or the conversation goes on after a while
+            self._stands_still = False
+            return
         self._notifier.reloading()
         self.starts_afresh = True
         self._stop.set()

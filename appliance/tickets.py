@@ -85,6 +85,11 @@ class Tickets:
             self._identity = Identity.load_or_create(self._directory)
         return self._identity
 
+    @property
+    def thumbprint(self) -> str:
+        """The thumbprint of this device's key, "" until that is loaded."""
+        return self._identity.thumbprint if self._identity is not None else ""
+
     def load(self) -> None:
         """Load what minting needs, the key included. In a thread: it takes long enough to be felt at a press.
 

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
-from appliance.audio.calibration.background import Background, OnDone
+from appliance.audio.calibration.background import Background, OnDone, OnTried
 from appliance.audio.capturer import Capturer
 from appliance.audio.cards import Cards
 from appliance.audio.chain import Chain
@@ -168,6 +168,10 @@ class Duplex:
         ``on_done`` is called once, in the audio thread: with ``None`` if it was ended, or a card failed or was in use.
         """
         self._do(lambda: self._calibrate(canceller, on_done))
+
+    def try_cards(self, on_tried: OnTried, *, microphone: bool) -> None:
+        """See for a second whether frames move, without a sound; ``on_tried`` is called once, in the audio thread."""
+        self._do(lambda: self._try_cards(on_tried, microphone))
 
     def ping(self, answer: Callable[[], None]) -> None:
         """Have the thread call ``answer``: proof that it lives."""
@@ -347,6 +351,14 @@ class Duplex:
             on_done(None)
         else:
             self._calibration.begin(self._gain, canceller, on_done)
+
+    def _try_cards(self, on_tried: OnTried, microphone: bool) -> None:
+        if self._lost:
+            on_tried("a sound card is gone")
+        elif self._capturer or self._player or self._calibration.active:
+            on_tried(None)
+        else:
+            self._calibration.try_cards(on_tried, microphone=microphone)
 
     # --- opening, closing, healing ---
 

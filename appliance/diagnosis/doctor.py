@@ -13,7 +13,7 @@ from pathlib import Path
 
 from appliance import config
 from appliance.config import Loaded
-from appliance.diagnosis import machine, running, unit
+from appliance.diagnosis import machine, running, unit, updates
 from appliance.diagnosis.finding import Finding, failed, note, ok
 from appliance.errors import ConfigError
 
@@ -58,6 +58,7 @@ async def _body(loaded: Loaded, *, runs: bool) -> AsyncIterator[Finding]:
         yield finding
     yield machine.disk(directory)
     yield machine.state(directory)
+    yield updates.examine(loaded.config.update)
     if readable(directory):
         yield sound.calibration(loaded)
 

@@ -39,6 +39,28 @@ class Verdict:
         return not (self.lost or self.doubled or self.wrong)
 
 
+@dataclass
+class Losses:
+    """What many broken conversations came to."""
+
+    points: int = 0
+    lost: int = 0
+    doubled: int = 0
+    wrong: int = 0
+
+
+def many(points: int) -> Losses:
+    """Tell that many conversations, each broken once, half of them with turns that the server ends."""
+    told = Losses()
+    for seed in range(points):
+        verdict = tell(seed, list(Turns)[seed % 2])
+        told.points += verdict.cuts
+        told.lost += len(verdict.lost)
+        told.doubled += len(verdict.doubled)
+        told.wrong += len(verdict.wrong)
+    return told
+
+
 def tell(seed: int, turns: Turns = Turns.LOCAL, *, cuts: int = 1, moves: bool = False) -> Verdict:
     """Tell the story of ``seed`` once whole, then with the line broken at random steps of it."""
     steps, chance = _length(seed, turns), Random(f"{seed} cuts")

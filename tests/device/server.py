@@ -57,6 +57,7 @@ class Wire:
         self.voice_ms = self.quiet_ms = 0.0
         self._server = server
         self._incoming: deque[str] = deque()
+        self._pings: deque[asyncio.Future[None]] = deque()
         self._news = asyncio.Event()
 
     @property
@@ -66,6 +67,25 @@ class Wire:
     @property
     def transport(self) -> Wire:
         return self
+
+    def get_extra_info(self, _: str) -> Wire:
+        return self
+
+    def getsockopt(self, *_: int) -> bytes:
+        raise OSError("memory has no socket, and tells nothing of what was acknowledged")
+
+    async def ping(self) -> asyncio.Future[None]:
+        if self.close_code is not None:
+            raise ConnectionClosedError(None, None)
+        pong: asyncio.Future[None] = self._server.loop.create_future()
+        self._pings.append(pong)
+        self._server.answer(self._pong)
+        return pong
+
+    def _pong(self) -> None:
+        while self._pings:
+            if not (ping := self._pings.popleft()).done():
+                ping.set_result(None)
 
     async def send(self, text: str) -> None:
         if self.close_code is not None:
@@ -90,6 +110,9 @@ class Wire:
         if self.close_code is None:
             self.close_code, self.close_reason = code, reason
             self._news.set()
+            while self._pings:
+                if not (ping := self._pings.popleft()).done():
+                    ping.set_exception(ConnectionClosedError(None, None))
 
     def abort(self) -> None:
         self.hang_up()
@@ -115,6 +138,11 @@ class Server:
 
     def later(self, after_s: float, act: Callable[[], None]) -> None:
         self.loop.call_later(self.late_s + after_s, act)
+
+    def answer(self, act: Callable[[], object]) -> None:
+        """Answer a ping, as a server does that lives."""
+        if not self.stalled:
+            self.loop.call_later(2 * self.late_s, act)
 
     async def connect(self) -> Wire:
         """Open a connection.

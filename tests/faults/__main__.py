@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench.report import machine, say
+from tests.continuity import story
+from tests.continuity.story import Losses
 from tests.faults import fuzz, kills, report
 from tests.faults.bench import run
 from tests.faults.fuzz import Fuzzed
@@ -25,6 +27,7 @@ from tests.faults.town import Town
 
 FUZZED, FUZZED_QUICKLY = 1_000_000, 20_000
 KILLS, KILLS_QUICKLY = 100, 10
+LOSSES, LOSSES_QUICKLY = 1_000, 20
 SEED = 20261127
 
 
@@ -43,8 +46,8 @@ def outcomes(only: str, *, quick: bool) -> Iterator[Outcome]:
             town.close()
 
 
-def kill_and_fuzz(*, quick: bool) -> tuple[Killed, Fuzzed]:
-    """Kill a life at random moments, and feed it broken events."""
+def kill_and_fuzz(*, quick: bool) -> tuple[Killed, Fuzzed, Losses]:
+    """Kill a life at random moments, feed it broken events, and break its conversations off."""
     with tempfile.TemporaryDirectory(prefix="kills") as directory:
         town = Town(Path(directory) / "town")
         try:
@@ -53,7 +56,8 @@ def kill_and_fuzz(*, quick: bool) -> tuple[Killed, Fuzzed]:
             town.close()
     for loss in killed.lost:
         say(f"after a SIGKILL: {loss}")
-    return killed, fuzz.run(FUZZED_QUICKLY if quick else FUZZED, say)
+    losses = story.many(LOSSES_QUICKLY if quick else LOSSES)
+    return killed, fuzz.run(FUZZED_QUICKLY if quick else FUZZED, say), losses
 
 
 def main() -> int:
@@ -73,8 +77,8 @@ def main() -> int:
     for outcome in outcomes(chosen.only, quick=chosen.quick):
         found.append(outcome)
         say(report.line(outcome))
-    killed, fuzzed = (Killed(), Fuzzed()) if chosen.only else kill_and_fuzz(quick=chosen.quick)
-    lines = report.summary(found, killed, fuzzed)
+    beside = (Killed(), Fuzzed(), Losses()) if chosen.only else kill_and_fuzz(quick=chosen.quick)
+    lines = report.summary(found, *beside)
     for text in lines:
         say(text)
     ran_on = machine(f"{'short' if chosen.quick else 'full'} form, each fault once", load)
@@ -82,7 +86,8 @@ def main() -> int:
     if chosen.write:
         report.write(report.page(found, lines, ran_on))
     silent = [outcome for outcome in found if outcome.verdict == "silent"]
-    return int(bool(silent or fuzzed.crashes or killed.lost))
+    killed, fuzzed, losses = beside
+    return int(bool(silent or fuzzed.crashes or killed.lost or losses.lost or losses.doubled or losses.wrong))
 
 
 if __name__ == "__main__":

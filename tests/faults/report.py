@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tests.continuity.story import Losses
 from tests.faults.fuzz import Fuzzed
 from tests.faults.kills import Killed
 from tests.faults.row import Heals, Outcome
@@ -65,7 +66,7 @@ def line(outcome: Outcome) -> str:
     return text + "".join(f"\n    !! {complaint}" for complaint in outcome.complaints)
 
 
-def summary(outcomes: Sequence[Outcome], killed: Killed, fuzzed: Fuzzed) -> list[str]:
+def summary(outcomes: Sequence[Outcome], killed: Killed, fuzzed: Fuzzed, losses: Losses) -> list[str]:
     """The lines of the contract."""
     verdicts = [outcome.verdict for outcome in outcomes]
     # What never ceased to work did not heal; what a person lifts heals when that person comes.
@@ -77,8 +78,10 @@ def summary(outcomes: Sequence[Outcome], killed: Killed, fuzzed: Fuzzed) -> list
         "faults_silent": verdicts.count("silent"),
         "heal_median_s": statistics.median(healed) if healed else 0.0,
         "heal_worst_s": max(healed, default=0.0),
-        "items_lost": sum(bool(o.lost) and not o.owned_up and not o.row.plain for o in outcomes),
-        "items_doubled": sum(o.doubled for o in outcomes),
+        "items_lost": sum(bool(o.lost) and not o.owned_up and not o.row.plain for o in outcomes) + losses.lost,
+        "items_doubled": sum(o.doubled for o in outcomes) + losses.doubled,
+        "loss_points": losses.points,
+        "loss_points_out_of_order_or_silent": losses.wrong,
         "questions_owned_up": sum(o.lost == "question" and o.owned_up for o in outcomes),
         "fuzzed_events": fuzzed.events,
         "fuzz_crashes": len(fuzzed.crashes),

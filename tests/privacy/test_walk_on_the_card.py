@@ -109,13 +109,13 @@ class Walk:
         self.home.card.plug()
 
     def rest(self) -> None:
-        """Leave it alone until it has come to rest."""
+        """Leave it alone until it has come to rest, be it with a light that says that the service has had enough."""
         if self.down:
             self.edge()
-        self.home.daemon.until(lambda: not self.home.card.capture_open, "the microphone to close")
-        self.home.daemon.until(
-            lambda: self.home.daemon.phase() == "idle" and not self.home.card.capture_open, "rest", timeout_s=30
-        )
+        self.home.daemon.until(self._rests, "rest", timeout_s=30)
+
+    def _rests(self) -> bool:
+        return self.home.daemon.phase() in ("idle", "fault") and not self.home.card.capture_open
 
 
 def test_the_cards_log_of_a_random_walk_has_nothing_to_hide(home: MakeHome) -> None:

@@ -38,6 +38,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def started(card: VirtualCard) -> Daemon:
         text = f"""
+board = "virtual"
 [panel]
 backend = "none"
 [control]
