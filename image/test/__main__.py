@@ -84,12 +84,12 @@ class Story:
 
     def press_to_reply(self) -> None:
         """The appliance starts by itself, is pressed, and speaks."""
-        with self.switch_on() as guest:
+        with self.switch_on(counted=True) as guest:
             guest.shell()
             seen.settle(guest)
             self._start_s = guest.age_s
             guest.run("mount -o remount,rw /run/test")
-            guest.run("cd /run/test && python3 talk.py question.wav reply.raw events; sync", timeout_s=300)
+            guest.run("cd /run/test && python3 talk.py question.wav reply.raw events; sync", timeout_s=900)
             print(guest.run("journalctl -u voice-appliance -o cat --no-pager | grep 'turn {' | tail -n1", check=False))
             listening = seen.ports(guest)
             self.check("listening_ports_in_use", not listening, f"{len(listening)} {' '.join(listening)}".strip())

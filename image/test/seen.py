@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from image import layout
 from image.test.guest import Guest
 
-SETTLED_S = 420.0
+SETTLED_S = 900.0
 TIMES = "ActiveEnterTimestampMonotonic"
 
 
