@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -180,6 +181,7 @@ def main() -> int:
     if arguments.image is None and not images:
         print("image-test: there is no image\nhint: make image", file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended, whoever ends us
     work = FOLDER / "cache" / "test"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)

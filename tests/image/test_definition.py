@@ -6,13 +6,14 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from image import mirrors, papers, profile, program, rootfs, tree
 from image.__main__ import plan
 from image.profile import ImageError
-from image.test.card import PATTERN
+from image.test.card import PATTERN, secrets_in
 from tests.scenarios.home import ROOT
 
 TARGETS = (
@@ -160,3 +161,13 @@ def test_the_manifest_is_what_the_imager_reads() -> None:
 def test_the_search_for_secrets_sees_tokens_and_not_their_prefixes(secret: str) -> None:
     assert PATTERN.search(b"\0" + secret.encode() + b"\0")
     assert not PATTERN.search(b'prefixes = ("ek_", "vdt_", "vet_", "sk-")')
+
+
+def test_the_search_of_an_image_finds_each_place(tmp_path: Path) -> None:
+    token, key = b"vdt_" + b"x" * 40, b"-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49"
+    image = tmp_path / "image"
+    image.write_bytes(
+        b"\0" * 5000 + token + b"\0" * 5000 + b"peek_at_the_next_token_in_the_queue\0" + key + b"\0 mine \0"
+    )
+    assert [place.split("…")[0] for place in secrets_in(image)] == ["vdt_", "-----BEGIN "]
+    assert secrets_in(image, ("mine",))[2:] == ["a secret of this run at byte 10150"]
