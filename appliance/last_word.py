@@ -70,11 +70,7 @@ async def tell(loaded: Loaded | None) -> None:
 def _light(loaded: Loaded | None, loop: asyncio.AbstractEventLoop) -> GpioFront | None:
     if loaded is None or loaded.config.panel.backend != "gpio" or not loaded.board.light.wired:
         return None
-    try:
-        front = GpioFront(loaded, lambda _pressed, _at_s: None, loop)
-    except ApplianceError as error:
-        log.warning("no light: %s", error)
-        return None
+    front = GpioFront(loaded, lambda _pressed, _at_s: None, loop)  # says itself what keeps it from its lines
     front.show(Led.ERROR)
     return front
 

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from appliance.config import Loaded
-from appliance.diagnosis.finding import Finding, failed, note, ok, trouble
-from appliance.errors import DeviceError
+from appliance.diagnosis.finding import Finding, note, ok, trouble
 from appliance.front import GpioFront
 from appliance.system.timesync import SYNCHRONISED
 
@@ -163,8 +162,9 @@ async def gpio(loaded: Loaded, *, runs: bool, dev: Path = Path("/dev")) -> Findi
         return ok("gpio", "its lines are in use by the appliance")
     if not [*_nodes(("gpio",), dev)]:
         return trouble("gpio", "this machine has no GPIO chip", 'panel.backend = "none" goes without button and light')
-    try:
-        GpioFront(loaded, lambda _pressed, _at_s: None, asyncio.get_running_loop()).close()
-    except DeviceError as error:
-        return failed("gpio", error)
+    front = GpioFront(loaded, lambda _pressed, _at_s: None, asyncio.get_running_loop())
+    front.close()
+    if front.trouble:  # the appliance itself goes on without them
+        what, _, remedy = front.trouble.partition("; ")
+        return trouble("gpio", what, remedy or "see the journal: journalctl -u voice-appliance -e")
     return ok("gpio", "its lines can be had")

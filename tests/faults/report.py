@@ -89,7 +89,7 @@ def summary(outcomes: Sequence[Outcome], killed: Killed, fuzzed: Fuzzed, losses:
         "sigkills_state_lost": len(killed.lost),
         "sigkill_to_ready_worst_s": max(killed.ready_s, default=0.0),
     }
-    return [f"{name}: {value:.2f} s" if name in SECONDS else f"{name}: {value:g}" for name, value in figures.items()]
+    return [f"{name}: {value:.2f} s" if name in SECONDS else f"{name}: {value:.0f}" for name, value in figures.items()]
 
 
 def page(outcomes: Iterable[Outcome], lines: Sequence[str], ran_on: str) -> str:

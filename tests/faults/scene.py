@@ -60,7 +60,7 @@ class Scene:
         hiss = self._rng.integers(-3, 4, RATE, np.int16)  # a room is never silent; only zeros are a dead microphone
         self.card.say(np.tile(hiss, HISS_S))
         self.elsewhere = Elsewhere(self.directory)
-        (self.directory / "token").write_text(self.town.tokens[self.row.profile])
+        (self.directory / "token").write_text(self.town.token(self.row.profile))
         self.write_config()
         environment = {
             **self.card.environment,

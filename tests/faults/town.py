@@ -15,7 +15,6 @@ from tests.fakes.tls_front import TlsFront
 from tests.fakes.upstream import KEY, Answer, FakeUpstream
 from tests.scenarios.home import Background, Provisioning
 
-PROFILES = ("default", "provider", "metered", "named", "secure", "listed")
 CERTIFICATES = {  # name, days from now to its begin, days of its life
     "valid": ("localhost", -1, 30),
     "expired": ("localhost", -30, 20),
@@ -56,20 +55,26 @@ class Town:
             'session = {type = "realtime", model = "gpt-realtime-1.5"}\n'
             + _static("named", f"ws://realtime.local:{self.wire.port}/v1/realtime")
             + _static("listed", url, ["gpt-realtime-2", "gpt-realtime-2.1"])
+            + _static("tireless", url)
+            + "[profiles.tireless.limits]\nper_minute = 0\nper_day = 0\n"
             + _static("secure", f"wss://localhost:{self.tls.port}/v1/realtime")
         )
         self.issuer = f"http://127.0.0.1:{self.service_wire.port}"
         self.service = Provisioning(directory / "service", url, self.issuer, more)
         self.service_wire.target = _port(self.service.url)
         self.allow(1000)
-        self.tokens = {name: self._token(name) for name in PROFILES}
+        self._tokens: dict[str, str] = {}
 
     @property
     def wires(self) -> tuple[Proxy, ...]:
         return self.wire, self.service_wire, self.provider_wire
 
-    def _token(self, profile: str) -> str:
-        return self.command("tokens", "create", "--uses", "1000", "--quiet", "--profile", profile).strip()
+    def token(self, profile: str) -> str:
+        """An enrolment token for devices of a profile."""
+        if profile not in self._tokens:
+            made = self.command("tokens", "create", "--uses", "1000", "--quiet", "--profile", profile)
+            self._tokens[profile] = made.strip()
+        return self._tokens[profile]
 
     def show(self, certificate: str) -> None:
         """Show one of the certificates at the Realtime server's encrypted address."""

@@ -139,7 +139,7 @@ def test_without_a_card_and_without_a_light_it_says_so_in_the_journal_and_stays(
     began_s = time.monotonic()
     with saying(path, virtual_card()) as process:
         lines = lines_until(process, "cannot say it")
-        assert any("no light: " in line for line in lines)
+        assert any("cannot use GPIO" in line for line in lines)
         assert time.monotonic() - began_s >= last_word.CARD_S, (
             "a card that is held by what just ended gets some seconds"
         )

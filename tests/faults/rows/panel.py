@@ -27,6 +27,12 @@ def let_go(at: Scene) -> None:
     time.sleep(UP_S)
 
 
+def get_stuck(at: Scene) -> None:
+    """The finger goes down and the button stays there: that is a press too."""
+    at.presses += 1
+    push(at)
+
+
 def bounce(at: Scene) -> None:
     """A worn-out contact: eleven edges in six milliseconds, and it is down."""
     for _ in range(5):
@@ -110,7 +116,7 @@ ROWS: tuple[Row, ...] = (
     NO_CHIP,
     wired("button bounces", IDLE, "eleven edges in six milliseconds", BOUNCES, ENDURED),
     wired("button pressed 50 times in 5 s", IDLE, "whatever comes of it", hammer, ITSELF, within_s=30.0),
-    wired("button stuck", IDLE, "down for more than a minute", push, ITSELF, let_go, lasts_s=62.0),
+    wired("button stuck", IDLE, "down for more than a minute", get_stuck, ITSELF, let_go, lasts_s=62.0),
     wired("control socket: garbage", IDLE, "100 connections say no commands", talk_to_socket(GARBAGE), ENDURED),
     wired("control socket: half lines", LISTENING, "100 leave in the middle of a line", talk_to_socket(HALF), ENDURED),
     wired("control socket: no end", IDLE, "100 lines of 100 kB without an end", talk_to_socket(ENDLESS), ENDURED),
