@@ -188,8 +188,10 @@ class Engine:
                 protocol.say(text)
             case do.SendImage(image_url):
                 protocol.show(image_url)
-            case do.RequestResponse():
-                protocol.request_response()
+            case do.RequestResponse(may_call_tools):
+                if not may_call_tools:
+                    log.warning("the model has called tools all through this turn: it is asked for words now")
+                protocol.request_response(may_call_tools=may_call_tools)
             case do.Admit(response_id):
                 self._response = response_id
                 protocol.admit(response_id)

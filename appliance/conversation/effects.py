@@ -85,7 +85,9 @@ class SendImage(Effect):
 
 @dataclass(frozen=True, slots=True)
 class RequestResponse(Effect):
-    """Ask the model to answer."""
+    """Ask the model to answer: in words, where it has called tools for long enough."""
+
+    may_call_tools: bool = True
 
 
 @dataclass(frozen=True, slots=True)

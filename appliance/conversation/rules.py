@@ -46,7 +46,7 @@ def fault_told(s: State) -> list[do.Effect]:
 def pending_cleared(s: State) -> State:
     """Forget every response, request, call and debt."""
     return replace(
-        s, response=None, requested=False, doomed=False, calls=_NO_CALLS, owes_reply=False, asked_again=False
+        s, response=None, requested=False, doomed=False, calls=_NO_CALLS, owes_reply=False, asked=0, asked_again=False
     )
 
 
@@ -58,8 +58,8 @@ def interrupting(s: State) -> Outcome:
     """
     doomed = s.response is not None or s.requested
     busy = doomed or s.audible or bool(s.calls)
-    after = replace(s, doomed=doomed, audible=False, cut=False, calls=_NO_CALLS, owes_reply=False, asked_again=False)
-    return after, [do.Interrupt()] if busy else []
+    quiet = replace(s, doomed=doomed, audible=False, cut=False, calls=_NO_CALLS, owes_reply=False)
+    return replace(quiet, asked=0, asked_again=False), [do.Interrupt()] if busy else []
 
 
 def rest(s: State) -> State:
@@ -102,12 +102,20 @@ def _speaks(s: State) -> bool:
 def _settle_reply(s: State, settings: Settings) -> Outcome:
     free = s.response is None and not s.requested and not s.calls
     if s.owes_reply and free and s.link is Link.UP:
-        return replace(s, owes_reply=False, requested=True), [do.RequestResponse()]
+        return _ask(s, settings)
     if s.awaits or s.audible:
         return s, []
     if s.mode is Mode.TAP and not s.muted and settings.follow_up_s > 0 and s.link is not Link.REFUSED:
         return listening(s, Mode.TAP, cue=False, follow_up=True)
     return rest(s), []
+
+
+def _ask(s: State, settings: Settings) -> Outcome:
+    """Ask the model, so often a turn and no more: one that only calls tools would think, and cost, for ever."""
+    if s.asked >= settings.most_responses:
+        return replace(s, owes_reply=False, mode=Mode.HOLD), [do.Cue(do.Sound.ERROR)]
+    after = replace(s, owes_reply=False, requested=True, asked=s.asked + 1)
+    return after, [do.RequestResponse(may_call_tools=after.asked < settings.most_responses)]
 
 
 def _settle_chores(s: State) -> Outcome:
@@ -128,6 +136,8 @@ def _normal(s: State) -> State:
         s = replace(s, asked_again=False)
     if s.phase in (Phase.IDLE, Phase.FAULT, Phase.UPDATING) and (s.mode is not Mode.HOLD or s.owes_reply or s.calls):
         s = replace(s, mode=Mode.HOLD, owes_reply=False, calls=_NO_CALLS)
+    if s.asked and s.phase not in (Phase.THINKING, Phase.SPEAKING):
+        s = replace(s, asked=0)
     if s.cut and s.phase is not Phase.SPEAKING:
         s = replace(s, cut=False)
     if s.calibrating and (s.phase is not Phase.IDLE or s.muted):

@@ -99,6 +99,7 @@ class Settings:
     think_s: float = 20.0
     keep_warm_s: float = 240.0
     retry_s: float = 60.0
+    most_responses: int = 12  # that one turn may ask for; the last of them may call no tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ class State:
     audible: bool = False  # reply audio is queued or sounding
     calls: frozenset[str] = field(default_factory=frozenset)  # tool calls that the reply waits for
     owes_reply: bool = False  # the person said something that no response answers yet
+    asked: int = 0  # responses asked for in this turn: one for the person, the others for what tools answered
     asked_again: bool = False  # the question was repeated once to a new session
     offline: bool = False  # the last attempt to reach the service failed, and the person was told
     cut: bool = False  # the link broke under the reply that is sounding

@@ -24,6 +24,8 @@ from appliance.realtime.receiving import UNNAMED, Receiving
 from appliance.realtime.responses import Delete, Responses, Truncate
 from appliance.realtime.uplink import Uplink
 
+ASKED_BY = {"by": "voice-appliance"}  # metadata of the responses that are ours
+
 
 class Frame(NamedTuple):
     """A frame to send; ``captured_at`` is the capture time of its oldest sample when it carries audio."""
@@ -49,6 +51,7 @@ class Protocol:
         self.create_id = ""  # of the response.create that waits for its response
         self.withdrawn_id = ""  # of the response.create that was interrupted before its response was announced
         self.wanted = False  # a response is to be asked for as soon as that is allowed
+        self._may_call_tools = True  # the response that is wanted, or was asked for last
         self.blocked = False  # the server says that a response is active which it did not announce
         self.calls_told: set[str] = set()  # tool calls that the present session knows of
         self._later: list[wire.Json] = []  # items that follow the turns which the present session is told as audio
@@ -180,7 +183,7 @@ class Protocol:
         if not too_short:
             return []
         self.history.forget(too_short)
-        if self.stage is Stage.READY:
+        if self.stage is Stage.READY and not self.uplink.ending:  # as above
             self.send("input_audio_buffer.clear")
         return [ev.TurnRejected(), *self._withdraw()]
 
@@ -189,9 +192,9 @@ class Protocol:
         if self.uplink.clear() and self.stage is Stage.READY:
             self.send("input_audio_buffer.clear")
 
-    def request_response(self) -> None:
+    def request_response(self, *, may_call_tools: bool = True) -> None:
         """Ask for an answer: after the turn is committed and no other response is active."""
-        self.wanted = True
+        self.wanted, self._may_call_tools = True, may_call_tools
 
     def admit(self, response_id: str) -> None:
         """Let the audio of a response through."""
@@ -311,7 +314,8 @@ class Protocol:
             elif self._may_ask():
                 self.wanted = False
                 self.history.asked()
-                self.create_id = self.send("response.create", response={"metadata": {"by": "voice-appliance"}})
+                choice = {} if self._may_call_tools else {"tool_choice": "none"}
+                self.create_id = self.send("response.create", response={"metadata": ASKED_BY, **choice})
         return self._outbox.popleft() if self._outbox else None
 
     def _may_ask(self) -> bool:

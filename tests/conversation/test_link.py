@@ -39,7 +39,10 @@ def complaint(state: State, at_work: bool) -> str:
     return ""
 
 
-@pytest.mark.parametrize("settings", [Settings(), Settings(turns=Turns.SERVER, hands_free=True, full_duplex=True)])
+@pytest.mark.parametrize(
+    "settings",
+    [Settings(most_responses=1), Settings(turns=Turns.SERVER, hands_free=True, full_duplex=True, most_responses=1)],
+)
 def test_whoever_waits_has_somebody_at_work(settings: Settings) -> None:
     events = alphabet(settings)
     waiting = deque([(State(), False)])

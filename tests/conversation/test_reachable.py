@@ -10,13 +10,15 @@ import pytest
 from appliance.conversation import effects as do
 from appliance.conversation import events as ev
 from appliance.conversation.state import Fault, Led, Link, Mode, Phase, Settings, State, Turns, is_full_duplex, mirror
-from tests.conversation.space import Space, alphabet, explore
+from tests.conversation.space import CALL, Space, alphabet, explore
 
 ALL_SETTINGS = [
-    Settings(turns=Turns.LOCAL),
-    Settings(turns=Turns.SERVER, hands_free=True, full_duplex=True),
-    pytest.param(Settings(turns=Turns.LOCAL, hands_free=True, full_duplex=True), marks=pytest.mark.slow),
-    pytest.param(Settings(turns=Turns.SERVER), marks=pytest.mark.slow),
+    Settings(turns=Turns.LOCAL, most_responses=2),
+    Settings(turns=Turns.SERVER, hands_free=True, full_duplex=True, most_responses=2),
+    pytest.param(
+        Settings(turns=Turns.LOCAL, hands_free=True, full_duplex=True, most_responses=2), marks=pytest.mark.slow
+    ),
+    pytest.param(Settings(turns=Turns.SERVER, most_responses=2), marks=pytest.mark.slow),
 ]
 NAMES = ["local-half-duplex", "server-full-duplex-hands-free", "local-full-duplex-hands-free", "server-half-duplex"]
 
@@ -269,6 +271,26 @@ def test_with_a_silent_server_every_state_comes_to_rest(space: Space) -> None:
                 break
         at_rest = state.phase is Phase.IDLE or (state.phase is Phase.FAULT and state.link is not Link.OPENING)
         assert at_rest, (start, state)
+
+
+def test_with_a_server_that_only_calls_tools_every_question_comes_to_rest(space: Space) -> None:
+    """However long it calls, and whatever was going on: so often it is asked; the server may add two of its own."""
+    index = {repr(e): i for i, e in enumerate(alphabet(space.settings))}
+    story = (
+        ev.ResponseFinished("resp_2", ev.Outcome.CANCELLED),  # in case another one is active
+        ev.ResponseStarted("resp_1"),
+        ev.ToolRequested(CALL),
+        ev.ResponseFinished("resp_1", ev.Outcome.COMPLETED),
+        ev.ToolFinished(CALL.call_id, "{}"),
+    )
+    tireless = [index[repr(event)] for event in story]
+    for start in space.steps:
+        if start.phase is not Phase.THINKING or start.link is not Link.UP:
+            continue
+        state = start
+        for event in tireless * (space.settings.most_responses + 2):
+            state = space.steps[state][event][1]
+        assert state.phase is not Phase.THINKING, (start, state)
 
 
 def test_speaking_means_sounding(space: Space) -> None:

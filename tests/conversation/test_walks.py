@@ -176,6 +176,30 @@ def test_tool_is_run_and_the_model_asked_once_for_words() -> None:
     assert walk.is_in(Phase.SPEAKING)
 
 
+def call_a_tool(walk: Walk, response: str, call_id: str) -> list[do.Effect]:
+    walk.tell(ev.ResponseStarted(response), ev.ToolRequested(ev.ToolCall(call_id, "list_timers", "{}")))
+    walk.tell(ev.ResponseFinished(response))
+    return walk.tell(ev.ToolFinished(call_id, "{}"))
+
+
+def test_a_model_that_only_calls_tools_must_answer_in_words_or_is_owned_up_to() -> None:
+    walk = up(most_responses=3)
+    walk.tell(ev.TalkPressed(), HOLD_RELEASE)
+    assert call_a_tool(walk, "resp_1", "call_1")[-1] == do.RequestResponse()
+    assert call_a_tool(walk, "resp_2", "call_2")[-1] == do.RequestResponse(may_call_tools=False)
+    assert call_a_tool(walk, "resp_3", "call_3") == [do.SendToolOutput("call_3", "{}"), do.Cue(do.Sound.ERROR)]
+    assert walk.is_in(Phase.IDLE)
+    assert walk.tell(ev.TalkPressed(), HOLD_RELEASE)[-1] == do.RequestResponse(), "the next turn counts for itself"
+
+
+def test_a_question_over_the_tools_of_another_counts_for_itself() -> None:
+    walk = up(most_responses=2)
+    walk.tell(ev.TalkPressed(), HOLD_RELEASE)
+    assert call_a_tool(walk, "resp_1", "call_1")[-1] == do.RequestResponse(may_call_tools=False)
+    walk.tell(ev.TextSaid("and now?"), ev.ResponseStarted("resp_2"))
+    assert walk.tell(ev.ResponseFinished("resp_2", ev.Outcome.CANCELLED)) == [do.RequestResponse()]
+
+
 def test_interrupted_tool_is_still_answered_but_owes_no_words() -> None:
     walk = up()
     walk.tell(ev.TalkPressed(), HOLD_RELEASE, ev.ResponseStarted("resp_1"), ev.ToolRequested(TIMER_CALL))

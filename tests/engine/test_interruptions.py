@@ -121,6 +121,23 @@ def test_an_interrupted_tool_is_stopped_and_its_call_answered() -> None:
     play(story)
 
 
+def test_a_model_that_only_calls_tools_is_asked_for_words_at_last() -> None:
+    async def story(at: Rig) -> None:
+        at.question()
+        asked = []
+        for number in range(1, 12):
+            at.take()
+            at.announce(f"r{number}")
+            call = {"type": "function_call", "id": f"f{number}", "call_id": f"c{number}", "name": "none"}
+            at.finish(f"r{number}", output=[{**call, "arguments": "{}", "status": "completed"}])
+            await asyncio.sleep(0.1)
+            asked += [f["response"] for f in at.frames() if f["type"] == "response.create"]
+        assert [response.get("tool_choice") for response in asked[-11:]] == [None] * 10 + ["none"]
+        at.reply("r12")
+
+    play(story)
+
+
 # --- time ---
 
 

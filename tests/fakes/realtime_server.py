@@ -40,6 +40,8 @@ class Script:
     speechless: bool = False  # the next response has no audio
     words: str = "This is the answer."
     calls: list[Event] = field(default_factory=list)  # function calls of the first response
+    restless: bool = False  # each response calls a tool, and says nothing, unless it is asked not to
+    obeys: bool = True  # whether such a wish counts
     announce: bool = True  # send response.created
     finish: bool = True  # send response.done
     silent: bool = False  # answer response.create with nothing
@@ -175,7 +177,7 @@ class RealtimeServer:
             case "conversation.item.create":
                 await self.say({"type": "conversation.item.added", "item": event["item"]})
             case "response.create":
-                self._answer()
+                self._answer((event.get("response") or {}).get("tool_choice", "auto"))
             case "response.cancel":
                 await self._cancelled()
 
@@ -192,9 +194,12 @@ class RealtimeServer:
         item_id = f"item_user_{len(self.heard)}"
         await self.say({"type": "input_audio_buffer.committed", "item_id": item_id, "previous_item_id": None})
 
-    def _answer(self) -> None:
-        if not self.script.silent:
+    def _answer(self, tool_choice: str = "auto") -> None:
+        script = self.script
+        if not script.silent:
             self.responses += 1
+            if script.restless and not (script.obeys and tool_choice == "none"):
+                script.calls = [{"call_id": f"call_{self.responses}", "name": "list_timers", "arguments": "{}"}]
             self._speaking = asyncio.get_running_loop().create_task(self._speak(f"resp_{self.responses}"))
 
     async def _speak(self, response_id: str) -> None:

@@ -244,6 +244,21 @@ def test_a_new_press_does_not_throw_away_the_turn_before() -> None:
     assert kinds[-1] == "response.create"
 
 
+def test_a_press_by_mistake_does_not_throw_away_the_turn_before() -> None:
+    """The same when the second press is too short to be a turn at all."""
+    talk = Talk().open()
+    talk.turn(1000)
+    frames = [talk.protocol.next_frame() for _ in range(3)]
+    assert all(frames)
+    talk.protocol.interrupt()
+    talk.protocol.begin_turn()
+    talk.protocol.end_turn()
+    assert talk.protocol.turn_complete() == [ev.TurnRejected()]
+    kinds = talk.kinds()
+    assert kinds[-1] == "input_audio_buffer.commit"
+    assert "input_audio_buffer.clear" not in kinds
+
+
 def test_a_press_before_the_tail_came_keeps_the_turn() -> None:
     talk = Talk().open()
     talk.protocol.begin_turn()

@@ -118,7 +118,7 @@ def test_a_dead_microphone_is_told_of_and_heals(home: MakeHome) -> None:
     at.card.deafen(False)
     at.daemon.command("tap")
     at.daemon.until(lambda: at.daemon.command("status")["microphone"] == "ok", "the cure")
-    assert at.daemon.command("status")["led"] == "listening"
+    at.daemon.until(lambda: at.daemon.command("status")["led"] == "listening", "the light")
     assert "the microphone hears again" in at.daemon.log()
 
 

@@ -101,6 +101,17 @@ ROWS: tuple[Row, ...] = (
         hears=REFUSED,
         loses="question",
     ),
+    Row("tools without end", ASKED, "each answer calls a tool, unless it may not", script(restless=True), ENDURED),
+    Row(
+        "tools without end, whatever we ask for",
+        ASKED,
+        "each answer calls a tool, and never says a word",
+        script(restless=True, obeys=False),
+        PRESS,
+        script(restless=False),
+        hears=REFUSED,
+        loses="question",
+    ),
     Row("nonsense frames", IDLE, "not JSON, not text, a megabyte, 2,000 brackets", frames(*NONSENSE), ENDURED),
     Row("a flood of events", THINKING, "20,000 events nobody knows", frames(*['{"type":"flood"}'] * 20_000), ENDURED),
     Row(
