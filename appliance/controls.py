@@ -31,6 +31,7 @@ PHASE_WORDS = {
     Phase.SPEAKING: "speaking",
     Phase.FAULT: "something is wrong",
     Phase.UPDATING: "taking an update into use",
+    Phase.SETUP: "waiting to be set up, by its own Wi-Fi",
 }
 
 
@@ -125,6 +126,7 @@ class LocalControls:
             "duplex": {"mode": "full" if hearing.full_duplex else "half", "reason": hearing.duplex_reason or None},
             "enrolment": daemon.tickets.status(),
             "calibration": daemon.first_start.status(),
+            "setup": daemon.guidance.status(),
             "led": daemon.engine.mirror.led.value,
             "uptime_s": round(time.monotonic() - self._begun_at, 1),
             "version": __version__,

@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,15 @@ from appliance.audio.loop import reference_ms
 from appliance.audio.processing import DETECTORS, usable
 from appliance.config import Loaded
 from appliance.controls import Button, LocalControls
+from appliance.conversation import effects as do
 from appliance.conversation import events as ev
-from appliance.conversation.lines import text_of, words_of
+from appliance.conversation.lines import SETUP, text_of, words_of
 from appliance.conversation.state import Led, Link, Phase, State
 from appliance.engine import Engine, Hooks, Parts
 from appliance.errors import ApplianceError, ConfigError
 from appliance.first_start import FirstStart
 from appliance.front import Front, GpioFront, NoFront, TerminalFront
+from appliance.guidance import Guidance
 from appliance.panel.control import ControlServer
 from appliance.realtime.facts import Configured, Fact, UsageReported
 from appliance.realtime.protocol import Protocol
@@ -139,9 +142,11 @@ class Daemon:
         self.controls = LocalControls(self)
         records = Records(self.controls.publish, self.controls.losses)
         parts = Parts(self.duplex, self.protocol, self.session, self._toolbox, records)
-        hooks = Hooks(self._show, self._changed, self._say, self._update, self._words)
+        self.guidance = Guidance(lambda: self.session.trouble, os.environ.get("RUNTIME_DIRECTORY"))
+        hooks = Hooks(self._show, self._changed, self._say, self._update, self._words, self._set_up)
         state = State(muted=self._kept.muted, half_duplex=bool(echo_trouble))
-        settings, reason = settings_of(self._loaded), half_duplex_reason(self._loaded) or echo_trouble
+        settings = replace(settings_of(self._loaded), setup=self.guidance.page)
+        reason = half_duplex_reason(self._loaded) or echo_trouble
         self.engine = Engine(parts, settings, hooks, loop, state, cues=config.audio.cues, duplex_reason=reason)
         self.first_start = FirstStart(self._loaded, self.engine, self.duplex, lambda: self.volume)
         self.button = Button(self.engine, hold_ms_of(config), loop)
@@ -170,7 +175,9 @@ class Daemon:
             self.engine.reflect()
             self._notifier.ready()
             self.started.set()
-            others = [group.create_task(self._settle_in()), group.create_task(self._watch())]
+            others = [
+                group.create_task(work) for work in (self._settle_in(), self._watch(), self.guidance.begin(self.engine))
+            ]
             log.info("ready: board %s, %s", self._loaded.config.board, self._loaded.config.realtime.turn_detection)
             await self._stop.wait()
             for task in others:
@@ -193,6 +200,7 @@ class Daemon:
                 if self._saving is not None:
                     await self._saving
                 await control.close()
+        self.guidance.close()
         self.tickets.close()
         self.engine.close()
         self.duplex.stop()
@@ -272,10 +280,15 @@ class Daemon:
             self.tickets.deliver()
 
     def _words(self, code: str) -> tuple[str, ...]:
-        words = words_of(code, self.tickets.code, again=self.tickets.was_enrolled)
+        code, guidance = self.guidance.code(code), self.guidance
+        digits = guidance.password if code == SETUP else self.tickets.code
+        words = words_of(code, digits, again=self.tickets.was_enrolled, setup=guidance.page)
         if words:
             self._front.say("appliance", text_of(words))
         return words
+
+    def _set_up(self, effect: do.BeginSetup | do.EndSetup | do.ForgetAll) -> None:
+        self.guidance.act(effect, self.engine)
 
     def _rang(self, label: str) -> None:
         log.info("timer %r rings", label)
@@ -311,6 +324,7 @@ class Daemon:
     def _changed(self) -> None:
         self.controls.state_changed()
         self.first_start.changed()
+        self.guidance.changed()
         self._keep()
         if self.engine.state.phase is Phase.IDLE:
             self._remembered.keep()

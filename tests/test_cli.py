@@ -55,7 +55,21 @@ def test_wrong_usage_is_2(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "check", "devices", "enrol", "reset", "calibrate", "doctor", "bundle", "last-word", "demo", "ctl"],
+    [
+        "run",
+        "check",
+        "devices",
+        "enrol",
+        "reset",
+        "calibrate",
+        "doctor",
+        "bundle",
+        "last-word",
+        "import",
+        "setup",
+        "demo",
+        "ctl",
+    ],
 )
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:

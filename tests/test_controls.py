@@ -27,6 +27,7 @@ def controls_of(at: Rig, session_error: str = "") -> LocalControls:
         duplex=SimpleNamespace(microphone_open=False, counters=Counter[str]),
         button=SimpleNamespace(stuck=False),
         first_start=SimpleNamespace(status=lambda: None),
+        guidance=SimpleNamespace(status=lambda: None),
         volume=80,
     )
     return LocalControls(cast("Daemon", parts))
