@@ -41,12 +41,12 @@ class Guidance:
         trouble: Callable[[], str],
         runtime: str | None,
         *,
-        told: Path = outcome.DIRECTORY,
         connected: Callable[[], bool] = routes.is_connected,
     ) -> None:
         """``trouble`` names what kept the last session from being opened; ``runtime`` is our own run directory."""
-        self._trouble, self._runtime, self._told, self._connected = trouble, runtime, told, connected
-        self._found = outcome.load(told)
+        self._trouble, self._runtime, self._connected = trouble, runtime, connected
+        self._told = Path(runtime).parent / outcome.NAME if runtime else outcome.DIRECTORY
+        self._found = outcome.load(self._told)
         self._change = asyncio.Event()
         self._wish: Wish | None = None
         self._watching: asyncio.Task[None] | None = None

@@ -25,7 +25,7 @@ class Place:
     """A machine's two run directories, and whether it is on a network."""
 
     def __init__(self, root: Path, found: Outcome | None) -> None:
-        self.told, self.runtime = root / "told", root / "runtime"
+        self.told, self.runtime = root / outcome.NAME, root / "voice-appliance"
         self.told.mkdir()
         self.runtime.mkdir()
         if found is not None:
@@ -40,7 +40,7 @@ class Place:
         def connected() -> bool:
             return asyncio.get_running_loop().time() - begun_s >= self.connected_after
 
-        self.guided = Guidance(lambda: self.trouble, str(self.runtime), told=self.told, connected=connected)
+        self.guided = Guidance(lambda: self.trouble, str(self.runtime), connected=connected)
         return self.guided
 
     def says(self, state: str, failures: int = 0) -> None:

@@ -61,7 +61,7 @@ def invite_again(s: State, _: ev.PhaseTimeout, settings: Settings) -> Outcome:
 
 def leave(s: State, _: ev.TalkPressed, settings: Settings) -> Outcome:
     """A press ends it."""
-    return replace(s, phase=Phase.IDLE), [do.EndSetup(), do.Cue(do.Sound.SENT)]
+    return _closed(s), [do.EndSetup(), do.Cue(do.Sound.SENT)]
 
 
 def failed(s: State, _: ev.SetupFailed, settings: Settings) -> Outcome:
@@ -72,8 +72,13 @@ def failed(s: State, _: ev.SetupFailed, settings: Settings) -> Outcome:
 def ended(s: State, event: ev.SetupEnded, settings: Settings) -> Outcome:
     """The page is closed: with new settings in use, or because its time was over."""
     if event.done:
-        return replace(s, phase=Phase.IDLE), [do.Cue(do.Sound.READY)]
-    return replace(s, phase=Phase.IDLE, offline=s.link is not Link.UP), [do.Cue(do.Sound.OFFLINE)]
+        return _closed(s), [do.Cue(do.Sound.READY)]
+    return replace(_closed(s), offline=s.link is not Link.UP), [do.Cue(do.Sound.OFFLINE)]
+
+
+def _closed(s: State) -> State:
+    """Go on; what a service refused before may be out of date, and the next press finds out."""
+    return replace(s, phase=Phase.IDLE, link=Link.DOWN if s.link is Link.REFUSED else s.link)
 
 
 def warn(s: State, _: ev.TalkHeldOn, settings: Settings) -> Outcome:

@@ -14,7 +14,8 @@ from msgspec import Struct
 
 log = logging.getLogger(__name__)
 FILE_NAME = "outcome.json"
-DIRECTORY = Path("/run/voice-appliance-setup")
+NAME = "voice-appliance-setup"  # of its directory, beside the appliance's own
+DIRECTORY = Path("/run") / NAME
 
 
 class Outcome(Struct, frozen=True, kw_only=True):

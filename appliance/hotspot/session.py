@@ -84,10 +84,10 @@ class Session:
     def _page(self, offer: Offer, until_s: float) -> tuple[str, Record] | None:
         """Have the page served until a form is good; ``None``: the time is over, or nobody wishes for it."""
         ours, theirs = socket.socketpair()
-        with ours, _listen(self.address) as listening:
+        with ours, theirs, _listen(self.address) as listening:
             self.address = listening.getsockname()[:2]
-            with theirs:
-                child = _start(listening, theirs, self.user)
+            child = _start(listening, theirs, self.user)
+            theirs.close()
             self.opened()
             try:
                 ours.sendall(msgspec.json.encode(offer) + b"\n")
