@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.system.routes import is_connected
 from tests.command import call
 from tests.fakes.card.session import CardFactory
 from tests.fakes.nmcli import OURS, FakeNmcli
@@ -67,8 +68,9 @@ def test_bad_settings_are_said_and_shown_and_a_press_goes_on(machine: Machine, l
         at.close()
 
 
+@pytest.mark.skipif(not is_connected(), reason="a machine without a default route has no network to be found")
 def test_new_settings_reach_the_service_and_it_says_that_it_is_ready(machine: Machine, home: MakeHome) -> None:
-    """Nobody presses anything: it enrols by its token and says so. This machine needs a default route for that."""
+    """Nobody presses anything: it enrols by its token and says so."""
     machine.write('name = "Kitchen"\n')
     machine.boot()
     at: Home = home(environment=environment(machine))
