@@ -8,6 +8,7 @@ Responsible for: that course. Not for: its parts.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pwd
 import select
@@ -31,6 +32,7 @@ from appliance.hotspot.web import Answer, Form, Offer
 log = logging.getLogger(__name__)
 LASTS_S = 600.0
 LOOK_S = 0.5
+ENDS_S = 5.0
 LINGER_S = 3.0  # until the phone has the last page
 LONGEST_LINE = 64 * 1024
 
@@ -95,8 +97,8 @@ class Session:
             except OSError as error:
                 raise ApplianceError(f"the page's process is gone ({error})", hint="journalctl says why") from error
             finally:
-                child.terminate()
-                child.wait()
+                ours.close()
+                _end(child)
 
     def _forms(self, ours: socket.socket, child: subprocess.Popen[bytes], until_s: float) -> tuple[str, Record] | None:
         buffered = b""
@@ -139,6 +141,16 @@ def _listen(address: tuple[str, int]) -> socket.socket:
         raise ApplianceError(
             f"cannot listen at {address[0]} ({error.strerror})", hint="is our own Wi-Fi open?"
         ) from error
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Wait for the page's process, which ends with its pair. Nobody's process root may not kill without a right to."""
+    try:
+        child.wait(ENDS_S)
+    except subprocess.TimeoutExpired:
+        log.warning("the page's process does not end; systemd ends it with us")
+        with contextlib.suppress(PermissionError):
+            child.kill()
 
 
 def _start(listening: socket.socket, theirs: socket.socket, user: str | None) -> subprocess.Popen[bytes]:
