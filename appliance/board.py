@@ -1,7 +1,7 @@
 """Board profiles: what a sound board is called, how it is wired, what it can do. Data, one TOML a board.
 
-Responsible for: the shape of ``hardware/<board>.toml`` and finding one. Not for: finding out which board is
-plugged in, or opening anything.
+Responsible for: the shape of ``hardware/<board>.toml`` and reading one. Not for: finding out which board is
+plugged in (``plugged``), or opening anything.
 """
 
 from __future__ import annotations
@@ -56,11 +56,48 @@ class Button(Part, frozen=True, kw_only=True):
 
 
 class Light(Part, frozen=True, kw_only=True):
-    """The LED's GPIO lines: none, one, or red-green-blue."""
+    """The LED: on GPIO lines (none, one, or red-green-blue), or ``leds`` APA102 in a row on the SPI bus ``spi``.
+
+    ``power`` is the GPIO line that has to be high for the LEDs on SPI to have power.
+    """
 
     pins: tuple[Pin, ...] = ()
     active_high: bool = True
     dimmable: bool = True
+    spi: Annotated[str, Meta(pattern=r"^([0-9]+\.[0-9]+)?$")] = ""
+    leds: Annotated[int, Meta(ge=1, le=64)] = 1
+    power: Pin | None = None
+
+    @property
+    def wired(self) -> bool:
+        """Whether there is a light that the panel drives."""
+        return bool(self.pins or self.spi)
+
+
+class Setting(Part, frozen=True, kw_only=True):
+    """A control of the card's mixer, by the name that amixer and alsamixer give it, and what it has to be.
+
+    ``volume`` is in the control's own steps, as vendors publish it.
+    """
+
+    control: Annotated[str, Meta(min_length=1)]
+    direction: Literal["playback", "capture"] = "playback"
+    volume: int | None = None
+    on: bool | None = None
+    choice: str | None = None
+
+
+class FoundBy(Part, frozen=True, kw_only=True):
+    """How ``board = "auto"`` knows the board: any of ``hat``, ``usb`` and ``card`` is enough.
+
+    ``hat`` are patterns for vendor, product id and product of the EEPROM. ``codec`` narrows ``card`` down.
+    ``usb = ["*:*"]`` is every USB card that records and plays, and counts only where nothing else is found.
+    """
+
+    hat: tuple[str, ...] = ()
+    usb: tuple[Annotated[str, Meta(pattern=r"^(\*:\*|[0-9a-f]{4}:[0-9a-f]{4})$")], ...] = ()
+    card: tuple[str, ...] = ()
+    codec: str = ""
 
 
 class Board(Part, frozen=True, kw_only=True):
@@ -68,17 +105,32 @@ class Board(Part, frozen=True, kw_only=True):
 
     ``aec`` says who removes the loudspeaker's echo, we or the board itself. ``delay_ms`` is the round trip beyond what
     ALSA reports, where it is known; what was measured by calibration counts more.
+
+    From ``notes`` on everything is for people: it makes the page and the picture of the board.
     """
 
     name: str
+    found_by: FoundBy = field(default_factory=FoundBy)
     capture: Capture = field(default_factory=Capture)
     playback: Playback = field(default_factory=Playback)
     button: Button = field(default_factory=Button)
     light: Light = field(default_factory=Light)
+    mixer: tuple[Setting, ...] = ()
     aec: Literal["software", "hardware"] = "software"
     delay_ms: Annotated[int, Meta(ge=0, le=450)] = 0
     calibrate: Literal["first_start", "never"] = "first_start"
     verified: str = "read from the vendor's documentation, not tried"
+    notes: tuple[str, ...] = ()
+    config_txt: tuple[str, ...] = ()
+    driver: str = ""
+    header: dict[Annotated[int, Meta(ge=1, le=40)], str] = field(default_factory=dict)
+    sockets: dict[str, str] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+
+    @property
+    def has_panel(self) -> bool:
+        """Whether button or light hang on the header."""
+        return self.button.pin is not None or self.light.wired
 
 
 def folders() -> list[Path]:
@@ -103,6 +155,19 @@ def _profiles() -> Iterator[Path]:
             raise ConfigError(f"{folder}: {error.strerror}", hint="make the board profiles readable") from error
 
 
+def mentioning(words: Sequence[str]) -> dict[str, Board]:
+    """Read the profiles in whose files one of ``words`` stands: a start need not parse them all.
+
+    Raises:
+        ConfigError: one of them is malformed.
+    """
+    found: dict[str, Board] = {}
+    for path in _profiles():
+        if path.stem not in found and any(word in _text(path) for word in words):
+            found[path.stem] = load(path.stem)
+    return found
+
+
 def load(name: str) -> Board:
     """Read the profile of ``name``.
 
@@ -119,15 +184,15 @@ def load(name: str) -> Board:
 
 def _read(path: Path) -> Board:
     try:
-        board = msgspec.convert(tomllib.loads(path.read_text("utf-8-sig")), Board)
-    except (ValueError, RecursionError) as error:  # msgspec's, tomllib's, the encoding's
+        board = msgspec.convert(tomllib.loads(_text(path)), Board, str_keys=True)
+    except (ValueError, RecursionError) as error:  # msgspec's, tomllib's
         raise ConfigError(f"{path}: {' '.join(str(error).split())}", hint="correct the board profile") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="make the board profile readable") from error
-    if len(board.light.pins) not in (0, 1, 3):
-        raise ConfigError(
-            f"{path}: light.pins = {list(board.light.pins)}", hint="an LED has one line, or red, green, blue"
-        )
+    _check_light(board.light, path)
+    for setting in board.mixer:
+        if setting.volume is None and setting.on is None and setting.choice is None:
+            raise ConfigError(
+                f"{path}: mixer control {setting.control!r} is to be nothing", hint="give volume, on or choice"
+            )
     if board.capture.reference is not None and board.capture.reference >= board.capture.channels:
         raise ConfigError(
             f"{path}: capture.reference = {board.capture.reference}: capture.channels is {board.capture.channels}",
@@ -135,6 +200,26 @@ def _read(path: Path) -> Board:
         )
     check_reference(board, board.capture.microphones, f"{path}: capture.microphones")
     return board
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}", hint="correct the board profile") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="make the board profile readable") from error
+
+
+def _check_light(light: Light, path: Path) -> None:
+    if len(light.pins) not in (0, 1, 3):
+        raise ConfigError(f"{path}: light.pins = {list(light.pins)}", hint="an LED has one line, or red, green, blue")
+    if light.pins and light.spi:
+        raise ConfigError(f"{path}: light.pins and light.spi", hint="the LED is on GPIO lines or on SPI, name one")
+    if light.power is not None and not light.spi:
+        raise ConfigError(
+            f"{path}: light.power = {light.power} without light.spi", hint="leave it out, or name the bus"
+        )
 
 
 def check_reference(board: Board, microphones: Sequence[int], name: str) -> None:

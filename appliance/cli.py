@@ -58,7 +58,25 @@ def parser() -> argparse.ArgumentParser:
     from appliance.panel.ctl import add_ctl_arguments
 
     add_ctl_arguments(commands.add_parser("ctl", help="command a running appliance"))
+    _add_update(add("update", "update the whole system, on a card image"))
     return top
+
+
+def _add_update(update: argparse.ArgumentParser) -> None:
+    commands = update.add_subparsers(dest="update_command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--config", type=Path, default=argparse.SUPPRESS, help="configuration file (TOML)")
+        return command
+
+    add("check", "ask the channel what there is")
+    install = add("install", "fetch, install and restart into it, when nobody talks to it")
+    install.add_argument("--older", action="store_true", help="take what is offered even if it is older")
+    install.add_argument("--again", action="store_true", help="take what is offered even if it failed here before")
+    add("status", "what runs, what waits, what failed")
+    add("auto", "install by itself what is offered (what systemd starts)")
+    add("confirm", "keep or leave a version that is on trial (what systemd starts)")
 
 
 def main() -> int:
@@ -90,7 +108,9 @@ def _run(arguments: argparse.Namespace) -> int:
         return demo.run(arguments)
     from appliance import logs
 
-    logs.set_up(debug=arguments.debug, quiet=arguments.command not in ("run", "last-word", "import", "setup"))
+    update = getattr(arguments, "update_command", "")
+    by_systemd = arguments.command in ("run", "last-word", "import", "setup") or update in ("auto", "confirm")
+    logs.set_up(debug=arguments.debug, quiet=not by_systemd)
     if arguments.command == "run":
         return _daemon(arguments)
     return _foreground(arguments)
@@ -110,10 +130,18 @@ def _foreground(arguments: argparse.Namespace) -> int:
         from appliance.hotspot.commands import set_up
 
         return set_up(arguments)
+    return _command(arguments)
+
+
+def _command(arguments: argparse.Namespace) -> int:
     if arguments.command in ("doctor", "bundle"):
         from appliance.diagnosis import commands
 
         return commands.COMMANDS[arguments.command](arguments)
+    if arguments.command == "update":
+        from appliance.update import commands as updates
+
+        return updates.run(arguments)
     from appliance import maintenance
 
     return maintenance.COMMANDS[arguments.command](arguments)

@@ -20,13 +20,14 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from appliance import board as board_profile
-from appliance import pins
+from appliance import pins, plugged
 from appliance.board import Board
 from appliance.errors import ConfigError
 
 T = TypeVar("T", bound=Struct)
 
 DEFAULT_PATH = Path("/etc/voice-appliance/appliance.toml")
+AUTO = "auto"  # the board that is plugged in
 FROM_BOARD = ("capture", "playback", "microphones")  # of [audio], where the file names none
 DEFAULT_INSTRUCTIONS = (
     "You are a friendly voice assistant that lives in a small speaker. Answer in one to three short spoken "
@@ -112,10 +113,19 @@ class State(Section, frozen=True, kw_only=True):
     directory: FileName = "/var/lib/voice-appliance"
 
 
+class Update(Section, frozen=True, kw_only=True):
+    """Where updates of the whole system come from, on a card image."""
+
+    url: str = ""
+    channel: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}\Z")] = "stable"
+    automatic: bool = True
+    hours: Annotated[str, Meta(pattern=r"^(([01][0-9]|2[0-3])-([01][0-9]|2[0-3]))?\Z")] = ""
+
+
 class Config(Section, frozen=True, kw_only=True):
     """The whole configuration."""
 
-    board: str = "virtual"
+    board: str = AUTO
     conversation: Conversation = field(default_factory=Conversation)
     audio: Audio = field(default_factory=Audio)
     realtime: Realtime = field(default_factory=Realtime)
@@ -123,15 +133,21 @@ class Config(Section, frozen=True, kw_only=True):
     panel: Panel = field(default_factory=Panel)
     control: Control = field(default_factory=Control)
     state: State = field(default_factory=State)
+    update: Update = field(default_factory=Update)
 
 
 class Loaded(Struct, frozen=True):
-    """A configuration with its board and the origin of every value, by dotted key."""
+    """A configuration with its board and the origin of every value, by dotted key.
+
+    ``config.board`` names the board even where the file says "auto"; ``chosen`` then tells what was found, of ``seen``.
+    """
 
     config: Config
     board: Board
     origin: dict[str, str]
     path: Path
+    chosen: plugged.Choice | None = None
+    seen: plugged.Plugged | None = None
 
 
 def default_path() -> Path:
@@ -157,27 +173,34 @@ def judge(raw: dict[str, object], path: Path) -> Loaded:
     """
     refuse_unknown(raw, Config, "", path)
     config = convert(raw, Config, path)
-    try:
-        pins.parse(config.provisioning.url)
-    except ValueError as error:
-        raise ConfigError(f"{path}: provisioning.url = {_shown(config.provisioning.url)}", hint=str(error)) from None
-    board = board_profile.load(config.board)
+    for name, url in (("provisioning", config.provisioning.url), ("update", config.update.url)):
+        try:
+            pins.parse(url)
+        except ValueError as error:
+            raise ConfigError(f"{path}: {name}.url = {_shown(url)}", hint=str(error)) from None
     origin = dict.fromkeys(_keys(raw), f"{path}")
-    defaults = {key: "default" for key in _keys(msgspec.to_builtins(config)) if key not in origin}
-    merged = _with_board(config, board)
+    origin = dict.fromkeys(_keys(msgspec.to_builtins(config)), "default") | origin
+    chosen = seen = None
+    if config.board == AUTO:
+        seen = plugged.look()
+        chosen = plugged.choose(seen)
+        name, board, origin["board"] = chosen.name, chosen.board, f"auto: {chosen.why}"
+    else:
+        name, board = config.board, board_profile.load(config.board)
+    merged = _with_board(config, name, board)
     board_profile.check_reference(board, merged.audio.microphones, f"{path}: audio.microphones")
-    boards = {f"audio.{name}": f"board {config.board}" for name in FROM_BOARD if not getattr(config.audio, name)}
-    return Loaded(config=merged, board=board, origin=defaults | origin | boards, path=path)
+    origin |= {f"audio.{key}": f"board {name}" for key in FROM_BOARD if not getattr(config.audio, key)}
+    return Loaded(merged, board, origin, path, chosen, seen)
 
 
-def _with_board(config: Config, board: Board) -> Config:
+def _with_board(config: Config, name: str, board: Board) -> Config:
     audio = msgspec.structs.replace(
         config.audio,
         capture=config.audio.capture or board.capture.device,
         playback=config.audio.playback or board.playback.device,
         microphones=config.audio.microphones or board.capture.microphones,
     )
-    return msgspec.structs.replace(config, audio=audio)
+    return msgspec.structs.replace(config, board=name, audio=audio)
 
 
 def read_toml(path: Path) -> dict[str, object]:

@@ -112,6 +112,14 @@ class LocalControls:
         """Set the volume in percent."""
         self._daemon.set_volume(percent)
 
+    def try_sound(self) -> None:
+        """Try whether frames move; the outcome comes into the status."""
+        self._daemon.sound_trial.begin()
+
+    def stand_still(self) -> None:
+        """Show an update until the machine is restarted; a minute later go on as before."""
+        self._daemon.stand_still()
+
     # --- status ---
 
     def status(self) -> dict[str, object]:
@@ -127,6 +135,9 @@ class LocalControls:
             "enrolment": daemon.tickets.status(),
             "calibration": daemon.first_start.status(),
             "setup": daemon.guidance.status(),
+            "sound_trial": daemon.sound_trial.status(),
+            "timers": daemon.timers.running,
+            "thumbprint": daemon.tickets.thumbprint or None,
             "led": daemon.engine.mirror.led.value,
             "uptime_s": round(time.monotonic() - self._begun_at, 1),
             "version": __version__,
@@ -140,7 +151,7 @@ class LocalControls:
     def _last_error(self) -> str:
         engine = self._daemon.engine
         link = self._daemon.tickets.last_error or self._daemon.session.last_error
-        return engine.last_error or link or engine.hearing.microphone_trouble
+        return engine.last_error or self._daemon.panel_trouble or link or engine.hearing.microphone_trouble
 
     def counters(self) -> dict[str, int | float]:
         """Gather the counters of all parts."""

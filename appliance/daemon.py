@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import config as configuration
-from appliance import kept
+from appliance import kept, latecomer
 from appliance.audio import alsa
 from appliance.audio.capturer import check_microphones
 from appliance.audio.cards import Cards
@@ -37,8 +37,8 @@ from appliance.conversation import effects as do
 from appliance.conversation import events as ev
 from appliance.conversation.lines import SETUP, text_of, words_of
 from appliance.conversation.state import Led, Link, Phase, State
-from appliance.engine import Engine, Hooks, Parts
-from appliance.errors import ApplianceError, ConfigError
+from appliance.engine import ACTIVE, Engine, Hooks, Parts
+from appliance.errors import ApplianceError, ConfigError, StateError
 from appliance.first_start import FirstStart
 from appliance.front import Front, GpioFront, NoFront, TerminalFront
 from appliance.guidance import Guidance
@@ -49,6 +49,7 @@ from appliance.realtime.session import Ticket
 from appliance.realtime.websocket import WebSocketSession
 from appliance.records import Records
 from appliance.remembered import Remembered
+from appliance.sound_trial import SoundTrial
 from appliance.system import memory
 from appliance.system.notify import Notifier
 from appliance.tickets import Tickets
@@ -63,11 +64,13 @@ from appliance.translation import (
     timing_of,
     wishes_of,
 )
+from appliance.unfinished import Unfinished
 
 log = logging.getLogger(__name__)
 Said = Callable[[str, str], None]
 STOP_S = 1.5
 FADE_S = 0.03
+MIXER_TRIES_S = (0.0, 3.0, 10.0)
 
 
 class Daemon:
@@ -81,6 +84,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
         self.starts_afresh = False
+        self._stands_still = False
         self._audio_answered = True
         self._failure: BaseException | None = None
         self._saving: asyncio.Task[None] | None = None
@@ -121,10 +125,10 @@ class Daemon:
             clock_ppm=self._kept.clock_ppm_for(config.audio.capture, config.audio.playback),
             hush=config.realtime.turn_detection != "local",
         )
-        cards = Cards(config.audio, self._loaded.board, time.monotonic)
+        self._cards = cards = Cards(config.audio, self._loaded.board, time.monotonic)
         self.duplex = Duplex(cards, chain, gain_of(self.volume), time.monotonic, self._from_audio)
-        self._timers = Timers(loop, self._rang)
-        tools = [*timer_tools(self._timers), volume_tool(self.set_volume)]
+        self.timers = Timers(loop, self._rang)
+        tools = [*timer_tools(self.timers), volume_tool(self.set_volume)]
         self._toolbox = Toolbox(tools, group.create_task, lambda event: self.engine.post(event))
         self.protocol = Protocol(wishes_of(config, self._toolbox.declarations()), _ids())
         self._remembered = Remembered(self.protocol.history, os.environ.get("RUNTIME_DIRECTORY"))
@@ -148,18 +152,24 @@ class Daemon:
         settings = replace(settings_of(self._loaded), setup=self.guidance.page)
         reason = half_duplex_reason(self._loaded) or echo_trouble
         self.engine = Engine(parts, settings, hooks, loop, state, cues=config.audio.cues, duplex_reason=reason)
+        self._unfinished = Unfinished(Path(config.control.socket).parent)
         self.first_start = FirstStart(self._loaded, self.engine, self.duplex, lambda: self.volume)
+        self.sound_trial = SoundTrial(self.engine, self.duplex)
         self.button = Button(self.engine, hold_ms_of(config), loop)
         self._front = self._open_front()
 
     def _open_front(self) -> Front:
         backend = self._loaded.config.panel.backend
-        wired = self._loaded.board.button.pin is not None or self._loaded.board.light.pins
-        if backend == "gpio" and wired:
+        if backend == "gpio" and self._loaded.board.has_panel:
             return GpioFront(self._loaded, self.button.edge, self._loop)
         if backend == "terminal":
             return TerminalFront(self.button.edge, self.controls.toggle_mute, self.stop, self._look, self._loop)
         return NoFront()
+
+    @property
+    def panel_trouble(self) -> str:
+        """Why button and light cannot be used, "" while they can."""
+        return self._front.trouble
 
     def _look(self) -> tuple[Phase, Link, float | None]:
         level = self.duplex.level_dbfs if self.duplex.microphone_open else None
@@ -175,9 +185,16 @@ class Daemon:
             self.engine.reflect()
             self._notifier.ready()
             self.started.set()
-            others = [
-                group.create_task(work) for work in (self._settle_in(), self._watch(), self.guidance.begin(self.engine))
-            ]
+            if self._unfinished.take() or self._front.trouble:
+                self.engine.complain()
+            work = (
+                self._make_mixer_settings(),
+                self._settle_in(),
+                self._watch(),
+                self._await_board(),
+                self.guidance.begin(self.engine),
+            )
+            others = [group.create_task(task) for task in work]
             log.info("ready: board %s, %s", self._loaded.config.board, self._loaded.config.realtime.turn_detection)
             await self._stop.wait()
             for task in others:
@@ -193,7 +210,7 @@ class Daemon:
         """End in order: silence (with a fade), session, socket, cards, light. Within two seconds."""
         self.engine.hush()
         await asyncio.sleep(FADE_S)  # the fade sounds, and the truncation goes out
-        self._timers.close()
+        self.timers.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_S):
                 await self.session.finish()
@@ -210,19 +227,41 @@ class Daemon:
 
     async def _settle_in(self) -> None:
         """Do what readiness need not wait for, so that the first press need not either; give memory back."""
-        await asyncio.to_thread(self.tickets.load)
+        try:
+            await asyncio.to_thread(self.tickets.load)
+        except StateError as error:  # a damaged key: the next press tells it, where a restart would change nothing
+            log.error("%s", error)
         await asyncio.to_thread(alsa.device_names)  # libasound reads its configuration at the first call
         await self.first_start.load()
         await asyncio.to_thread(memory.give_back)
         await self.first_start.learn()
 
+    async def _make_mixer_settings(self) -> None:
+        """Make the board's mixer settings, now or, where the card comes late, a little later."""
+        trouble = ""
+        for wait_s in MIXER_TRIES_S:
+            await asyncio.sleep(wait_s)
+            trouble = await asyncio.to_thread(self._cards.make_mixer_settings)
+            if not trouble:
+                return
+        log.warning("%s", trouble)
+
+    async def _await_board(self) -> None:
+        """Say which board was found; where none was, start afresh with the one that is plugged in later."""
+        chosen = self._loaded.chosen
+        if chosen is not None:
+            log.log(logging.INFO if chosen.sure else logging.WARNING, "board %s: %s", chosen.name, chosen.why)
+        found = await latecomer.board(self._loaded)
+        if found is not None:
+            log.info("board %s is there now: %s", found.name, found.why)
+            self.engine.post(ev.UpdateStaged())
+
     async def _watch(self) -> None:
-        """Feed the watchdog while the loop lives, the audio thread answers and frames move."""
+        """Feed the watchdog while the loop lives, the audio thread answers, frames move and the link is worked at."""
         interval_s = min(5.0, (self._notifier.watchdog_s or 10.0) / 3)
         while True:
             self._notifier.status(self.controls.status_line())
-            if not self.duplex.alive:
-                raise RuntimeError("the audio thread is dead")  # systemd restarts us
+            self._check_alive()
             if self._audio_answered:
                 self._notifier.alive()
             else:
@@ -230,6 +269,14 @@ class Daemon:
             self._audio_answered = False
             self.duplex.ping(self._answer_ping)
             await asyncio.sleep(interval_s)
+
+    def _check_alive(self) -> None:
+        """Rather begin afresh (systemd restarts us) than be deaf or dumb and not know it."""
+        if not self.duplex.alive:
+            raise RuntimeError("the audio thread is dead")
+        link = self.engine.state.link
+        if link in (Link.OPENING, Link.UP) and not self.session.working:
+            raise RuntimeError(f"the link is {link.value}, and nobody works at it")
 
     def _answer_ping(self) -> None:
         """In the audio thread."""
@@ -322,6 +369,7 @@ class Daemon:
         self._front.show(led)
 
     def _changed(self) -> None:
+        self._unfinished.note(busy=self.engine.state.phase in ACTIVE)
         self.controls.state_changed()
         self.first_start.changed()
         self.guidance.changed()
@@ -343,7 +391,22 @@ class Daemon:
             return
         self.engine.post(ev.UpdateStaged())
 
+    def stand_still(self) -> None:
+        """Show the update that the machine is about to be restarted for, and take no press meanwhile.
+
+        Raises:
+            ApplianceError: somebody uses the appliance.
+        """
+        state = self.engine.state
+        if state.phase not in (Phase.IDLE, Phase.FAULT) or state.calibrating or self.timers.running:
+            raise ApplianceError("the appliance is in use", hint="try again when it is idle")
+        self._stands_still = True
+        self.engine.post(ev.UpdateStaged())
+
     def _update(self) -> None:
+        if self._stands_still:  # whoever asked restarts the machine, or the conversation goes on after a while
+            self._stands_still = False
+            return
         self._notifier.reloading()
         self.starts_afresh = True
         self._stop.set()

@@ -85,6 +85,7 @@ class Engine:
         self._alarm: asyncio.TimerHandle | None = None
         self._turn = 0
         self._pressed_at: float | None = None
+        self._asked_at = 0.0  # when it began to listen, or was pressed meanwhile
         self._pushed = 0
         self._flushed_at = -1  # what had been pushed when the loudspeaker was last told to be silent
         self._heard_before: dict[str, float] = {}  # that silence: what had drained while the order was on its way
@@ -118,6 +119,8 @@ class Engine:
             self.counters["ignored_events"] += 1
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s + %s -> %s %s", before.phase.value, event, self.state.phase.value, effects)
+        if self.state.phase is Phase.LISTENING and before.phase is not Phase.LISTENING:
+            self._asked_at = self._pressed_at or self._loop.time()
         for effect in effects:
             self._perform(effect)
         self.reflect()
@@ -144,7 +147,7 @@ class Engine:
 
     def pressed(self, at: float) -> None:
         """The button went down at ``at`` (monotonic s)."""
-        self._pressed_at = at
+        self._pressed_at = self._asked_at = at
         self.post(ev.TalkPressed())
         self._pressed_at = None
 
@@ -224,6 +227,10 @@ class Engine:
         if self._cues or sound is do.Sound.TIMER:  # a timer that does not ring is none
             self._parts.duplex.cue(sound)
 
+    def complain(self) -> None:
+        """Tell the person by a sound what is none of this conversation's: a part is missing, the last run broke off."""
+        self._cue(do.Sound.ERROR)
+
     def _explain(self, code: str) -> None:
         words = self._hooks.words(code)
         if words and (self._cues or code in CODES):  # who is not told a code cannot enrol it
@@ -240,10 +247,13 @@ class Engine:
         speaker = self.state.phase in ACTIVE
         if was is None or was.server_vad != now.server_vad:
             self._parts.protocol.set_server_vad(now.server_vad)
+        if now.barred != (was is not None and was.barred):
+            duplex.bar_microphone(now.barred)
         if now.microphone and (was is None or not was.microphone):
             duplex.set_microphone(True)
         if was is None or was.gate != now.gate:
-            duplex.set_gate(now.gate, self._turn)
+            voice = isinstance(self._event, ev.VoiceStarted)
+            duplex.set_gate(now.gate, self._turn, None if voice else self._asked_at)
         if was is not None and (was.microphone or was.calibration > now.calibration) and not now.microphone:
             duplex.set_microphone(False)  # which ends a calibration as well
         if speaker != self._speaker:

@@ -75,6 +75,10 @@ class ProvisioningError(ApplianceError):
         self.retry_after_s = retry_after_s
 
 
+class UpdateError(ApplianceError):
+    """An update could not be had, installed or judged. What runs goes on running."""
+
+
 class LocalProtocolError(ApplianceError):
     """We were about to send something the protocol forbids: a bug of ours, never of the server's."""
 

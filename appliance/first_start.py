@@ -29,6 +29,7 @@ from appliance.translation import canceller_of, gain_of, half_duplex_reason
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 3  # a start: who lives with it must not hear it hiss around the clock
+TRIED_S = 4.0  # longer than a trial of the cards takes
 RESTED_S = 30.0  # idle for so long, nobody seems to want anything
 
 
@@ -130,7 +131,11 @@ class FirstStart:
             with contextlib.suppress(RuntimeError):  # the loop is closed: we are ending
                 loop.call_soon_threadsafe(take, found)
 
+        if self._engine.state.calibrating:  # the cards are being tried: that light is not ours to end
+            await asyncio.sleep(TRIED_S)
         self._engine.post(ev.CalibrationStarted())
+        if not self._engine.state.calibrating:
+            return None  # muted, or wanted for something else, in this very moment
         self._duplex.calibrate(self._canceller, done)
         try:
             return await answer

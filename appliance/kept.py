@@ -60,7 +60,7 @@ def load(directory: Path) -> Kept:
     try:
         data = storage.read(path)
         return Kept() if data is None else msgspec.json.decode(data, type=Kept)
-    except (StateError, msgspec.DecodeError) as error:
+    except (StateError, ValueError, RecursionError) as error:  # msgspec's, the encoding's
         log.warning("%s is not used: %s", path, error)
         return Kept()
 

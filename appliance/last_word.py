@@ -68,7 +68,7 @@ async def tell(loaded: Loaded | None) -> None:
 
 
 def _light(loaded: Loaded | None, loop: asyncio.AbstractEventLoop) -> GpioFront | None:
-    if loaded is None or loaded.config.panel.backend != "gpio" or not loaded.board.light.pins:
+    if loaded is None or loaded.config.panel.backend != "gpio" or not loaded.board.light.wired:
         return None
     try:
         front = GpioFront(loaded, lambda _pressed, _at_s: None, loop)
@@ -86,6 +86,7 @@ async def _say(words: tuple[str, ...], loaded: Loaded | None) -> None:
         audio, board = loaded.config.audio, loaded.board
         volume = max(LOUD_ENOUGH, kept.load(Path(loaded.config.state.directory)).volume_for(audio.volume))
     cards, until_s = Cards(audio, board, time.monotonic), time.monotonic() + CARD_S
+    await asyncio.to_thread(cards.make_mixer_settings)  # what it cannot make, playing will show
     while True:
         try:
             await _play(words, cards, gain_of(volume))

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appliance import __version__, board, config, pins
+from appliance import __version__, board, config, pins, plugged
 from appliance.config import Loaded
 from appliance.errors import (
     EXIT_FAILURE,
@@ -48,6 +48,7 @@ def check(arguments: Arguments) -> int:
     for what, probe in (
         ("microphone", _probe_capture),
         ("loudspeaker", _probe_playback),
+        *([("mixer", _probe_mixer)] if loaded.board.mixer else []),
         ("identity", _probe_identity),
         ("enrolment", _probe_enrolment),
     ):
@@ -81,6 +82,15 @@ def _probe_playback(loaded: Loaded) -> str:
     return f"{audio.playback}, {pcm.rate} Hz, {pcm.channels} channel(s), {pcm.format}"
 
 
+def _probe_mixer(loaded: Loaded) -> str:
+    from appliance.audio import mixer
+
+    trouble = mixer.make(loaded.board, loaded.config.audio)
+    if trouble:
+        raise DeviceError(trouble)
+    return f"{len(mixer.settings_of(loaded.board, loaded.config.audio))} setting(s) of the board made"
+
+
 def _probe_identity(loaded: Loaded) -> str:
     from appliance.credentials import storage
 
@@ -110,20 +120,29 @@ def _probe_enrolment(loaded: Loaded) -> str:
 
 
 def devices(arguments: Arguments) -> int:
-    """List sound cards, PCM names and known boards, and say which board the configuration names."""
+    """List sound cards, PCM names and known boards; say which board is used, why, and which others would fit."""
     from appliance.audio import alsa
 
+    seen = plugged.look()
     print("sound cards:  ", ", ".join(alsa.card_names()) or "none")
     print("PCM names:    ", ", ".join(alsa.device_names()) or "none")
+    print("HAT EEPROM:   ", seen.hat or "none")
     print("boards:")
     for name in board.names():
         profile = board.load(name)
         button = f"button GPIO{profile.button.pin}" if profile.button.pin is not None else "no button"
         cards = f"capture {profile.capture.device}, playback {profile.playback.device}"
-        print(f"  {name:<14} {profile.name}; {cards}; {button}")
+        print(f"  {name:<21} {profile.name}; {cards}; {button}")
+    choice = plugged.choose(seen)
+    print(f"found:         {choice.name}: {choice.why}")
+    if choice.others:
+        print(f"               the cards of {', '.join(choice.others)} are there, too")
+    if choice.missing:
+        print(f"               but ALSA has no card {choice.missing}; its driver: {choice.board.driver or 'unknown'}")
     path = arguments.config or config.default_path()
     if path.exists():
-        print(f"configured:    {config.load(path).config.board} ({path})")
+        loaded = config.load(path)
+        print(f"configured:    {'auto, so ' if loaded.chosen else ''}{loaded.config.board} ({path})")
     else:
         print(f"configured:    nothing ({path} does not exist)")
     return 0
@@ -256,6 +275,9 @@ def _measured(loaded: Loaded, volume_percent: int) -> Loop:
 
     audio = loaded.config.audio
     cards = Cards(audio, loaded.board, time.monotonic)
+    trouble = cards.make_mixer_settings()
+    if trouble:
+        print(trouble, flush=True)
     try:
         measurement = begin(cards, audio.microphones, FULL, gain_of(volume_percent), canceller_of(loaded))
     except DeviceError as error:

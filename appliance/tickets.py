@@ -85,6 +85,11 @@ class Tickets:
             self._identity = Identity.load_or_create(self._directory)
         return self._identity
 
+    @property
+    def thumbprint(self) -> str:
+        """The thumbprint of this device's key, "" until that is loaded."""
+        return self._identity.thumbprint if self._identity is not None else ""
+
     def load(self) -> None:
         """Load what minting needs, the key included. In a thread: it takes long enough to be felt at a press.
 
@@ -187,7 +192,8 @@ class Tickets:
             grant = await minter.mint("websocket", profile)
         tls = await self._tls(grant.url)
         model = grant.model or self._config.realtime.model
-        return Ticket(grant.url, model, grant.value, tls, grant.session_id)
+        good_for_s, others = grant.expires_in_s, grant.fallback_models
+        return Ticket(grant.url, model, grant.value, tls, grant.session_id, good_for_s, others)
 
     def _key_was_changed(self) -> bool:
         """Take the key from its file again: `voice-appliance rotate-key` may have put another one there."""

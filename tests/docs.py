@@ -1,4 +1,4 @@
-"""Writes docs/conversation.md and docs/refusals.md from the tables of the code; ``--check`` fails when one is stale."""
+"""Writes the pages and pictures that come from tables and board profiles; ``--check`` fails when one is stale."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from appliance.conversation import effects, events
 from appliance.conversation.state import Fault, Led, Phase, Settings, State, mirror
 from appliance.conversation.transitions import TABLE, Rule
-from tests import refusals
+from tests import boards_page, refusals, wiring
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# The conversation
 
 *Generated from `appliance/conversation/transitions.py` by `make docs`; do not edit.*
@@ -82,14 +82,26 @@ def page() -> str:
     return "\n".join([HEAD, *("\n".join(section) + "\n" for section in sections)])
 
 
+def generated() -> dict[str, str]:
+    """What each generated file has to hold."""
+    boards = boards_page.shipped()
+    pictures = {f"hardware/pictures/{name}.svg": wiring.picture(name, board) for name, board in boards.items()}
+    return {
+        "docs/conversation.md": page(),
+        "docs/refusals.md": refusals.page(),
+        "hardware/boards.md": boards_page.page(boards),
+        **{path: text for path, text in pictures.items() if text},
+    }
+
+
 def main() -> int:
     stale = 0
-    for name, wanted in (("conversation.md", page()), ("refusals.md", refusals.page())):
-        path = DOCS / name
+    for name, wanted in generated().items():
+        path = ROOT / name
         if "--check" not in sys.argv:
             path.write_text(wanted)
         elif not path.exists() or path.read_text() != wanted:
-            sys.stderr.write(f"docs/{name} is stale: run `make docs` and commit it\n")
+            sys.stderr.write(f"{name} is stale: run `make docs` and commit it\n")
             stale = 1
     return stale
 

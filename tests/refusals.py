@@ -16,9 +16,9 @@ HEAD = """# When it is refused
 What keeps the appliance from its service is told three times: by a tone and, where a person can do something, a
 recorded sentence; by the light; and in `voice-appliance ctl status`, whose `last_error` says what happened and what
 to do, and whose `last_error_code` is the code below. A press always tries again, but for a quota of this device's
-own (`quota_exceeded`), which is told without asking before its time is over. While the light says *error*, the
-appliance also asks by itself: after a minute, or what the service asked for, and a random part of five, then ever
-more rarely, eight times at most. While it says *offline* only a press asks.
+own (`quota_exceeded`), which is told without asking for half a minute, or until its time is over. While the light
+says *error*, the appliance also asks by itself: after a minute, or what the service asked for, and a random part of
+five, then ever more rarely, eight times at most. While it says *offline* only a press asks.
 """
 FOOT = """
 - **error** is three low tones and three flashes, **offline** three falling tones and a slow even blinking, **code** a

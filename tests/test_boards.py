@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from appliance import board, config
 from appliance.errors import ConfigError
 from appliance.translation import canceller_of
+from tests import docs, wiring
 
 HARDWARE = Path(__file__).resolve().parent.parent / "hardware"
 PROFILES = sorted(path.stem for path in HARDWARE.glob("*.toml"))
@@ -38,20 +39,70 @@ def test_profile_loads_and_says_how_it_is_known(name: str) -> None:
 def test_no_line_is_used_twice(name: str) -> None:
     profile = board.load(name)
     lines = [*profile.light.pins, *([] if profile.button.pin is None else [profile.button.pin])]
+    lines += [wiring.SPI_DATA, wiring.SPI_CLOCK] * bool(profile.light.spi)
+    lines += [] if profile.light.power is None else [profile.light.power]
     assert len(lines) == len(set(lines))
     assert not set(lines) & I2S_LINES, "a sound board on the header needs these"
     assert len(profile.light.pins) in (0, 1, 3)
+    on_header = wiring.ends(profile)
+    if profile.header:
+        assert {wiring.pin_of(line) for line in lines} <= set(on_header)
+    for pin in on_header:
+        assert isinstance(wiring.PINS[pin - 1], int) or pin in profile.header
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_profile_is_documented_with_its_lines(name: str) -> None:
+def test_profile_says_where_it_is_from_and_has_its_picture(name: str) -> None:
     profile = board.load(name)
-    text = (HARDWARE / "README.md").read_text()
-    rows = [line for line in text.splitlines() if line.startswith(f"| [`{name}`]({name}.toml)")]
-    assert len(rows) == 1, f"hardware/README.md needs one row for {name}"
-    button, light = (cell.strip() for cell in rows[0].split("|")[4:6])
-    assert button == ("none" if profile.button.pin is None else f"GPIO{profile.button.pin}")
-    assert [int(n) for n in re.findall(r"^GPIO(\d+)", light)] == list(profile.light.pins)
+    assert profile.sources
+    assert profile.driver
+    drawn = wiring.picture(name, profile)
+    path = HARDWARE / "pictures" / f"{name}.svg"
+    assert path.exists() == bool(drawn)
+    if not drawn:
+        assert name in ("any", "virtual"), "every board has something to connect"
+        return
+    root = ET.fromstring(drawn)
+    texts = [element.text or "" for element in root.iter() if element.tag.endswith("text")]
+    for end in (*wiring.ends(profile).values(), *profile.sockets, *profile.sockets.values(), profile.name):
+        assert end in texts
+    _, _, width, height = map(float, root.attrib["viewBox"].split())
+    for element in root.iter():
+        assert 0 <= float(element.get("x", 0)) < width
+        assert 0 <= float(element.get("y", 0)) < height
+
+
+def test_the_header_is_that_of_a_raspberry_pi() -> None:
+    lines = [pin for pin in wiring.PINS if isinstance(pin, int)]
+    assert (len(wiring.PINS), sorted(lines)) == (40, list(range(28)))
+    supplies = {pin: number for number, pin in enumerate(wiring.PINS, 1) if isinstance(pin, str)}
+    assert {number for number, pin in enumerate(wiring.PINS, 1) if pin == "GND"} == {6, 9, 14, 20, 25, 30, 34, 39}
+    assert (supplies["3.3 V"], supplies["5 V"]) == (17, 4)
+    known = {
+        2: 3,
+        3: 5,
+        4: 7,
+        14: 8,
+        17: 11,
+        18: 12,
+        27: 13,
+        23: 16,
+        10: 19,
+        11: 23,
+        5: 29,
+        12: 32,
+        19: 35,
+        20: 38,
+        21: 40,
+    }
+    assert {line: wiring.pin_of(line) for line in known} == known
+
+
+def test_pages_and_pictures_are_those_of_the_profiles() -> None:
+    for name, wanted in docs.generated().items():
+        assert (HARDWARE.parent / name).read_text() == wanted, f"{name} is stale: make docs"
+    drawn = {path.stem for path in (HARDWARE / "pictures").glob("*.svg")}
+    assert drawn <= set(PROFILES), "a picture without its profile"
 
 
 REFERENCED = "[capture]\nchannels = 6\nmicrophones = [0, 1]\nreference = {}\n"
@@ -70,9 +121,16 @@ REFERENCED = "[capture]\nchannels = 6\nmicrophones = [0, 1]\nreference = {}\n"
         ('calibrate = "always"', ["calibrate"]),
         ('echo_cancellation = "hardware"', ["echo_cancellation"]),
         ("echo_delay_ms = 30", ["echo_delay_ms"]),
+        ('mixer = [{ control = "Speaker" }]', ["mixer control 'Speaker' is to be nothing", "volume, on or choice"]),
+        ('mixer = [{ control = "Speaker", volume = "loud" }]', ["mixer", "volume"]),
+        ('[found_by]\nusb = ["2886:1A"]', ["found_by.usb"]),
+        ("[light]\npins = [1]\nspi = '0.0'", ["light.pins and light.spi", "name one"]),
+        ("[light]\nspi = '../tty'", ["light.spi"]),
+        ("[light]\npower = 5", ["light.power = 5 without light.spi"]),
+        ('[header]\n41 = "x"', ["header"]),
     ],
 )
-def test_what_a_profile_says_of_the_echo_is_checked(
+def test_what_a_profile_says_is_checked(
     profile: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VOICE_APPLIANCE_HARDWARE", str(tmp_path))
@@ -107,6 +165,7 @@ def test_the_tests_card_is_not_measured_by_itself() -> None:
 def test_every_key_of_a_profile_is_documented() -> None:
     text = (HARDWARE / "README.md").read_text()
     parts = {"capture": board.Capture, "playback": board.Playback, "button": board.Button, "light": board.Light}
+    parts |= {"found_by": board.FoundBy, "mixer": board.Setting}
     keys = [f"{part}.{key}" for part, struct in parts.items() for key in struct.__struct_fields__]
     keys += [key for key in board.Board.__struct_fields__ if key not in parts]
     assert [key for key in keys if f"`{key}`" not in text] == []

@@ -18,8 +18,10 @@ from appliance.config import load
 from appliance.credentials import enrolment
 from appliance.credentials.identity import Identity
 from appliance.errors import Secret
+from tests import codecs
 from tests.command import call, failed, run
 from tests.fakes.card import VirtualCard
+from tests.fakes.card.mixer import VirtualMixer
 from tests.fakes.card.session import CardFactory
 from tests.scenarios.home import ROOT
 
@@ -31,6 +33,7 @@ def card(virtual_card: CardFactory) -> VirtualCard:
 
 def config(directory: Path, url: str = "", more: str = "") -> str:
     path = directory / "appliance.toml"
+    more = more if "board = " in more else f'board = "virtual"\n{more}'
     path.write_text(
         f'{more}\n[provisioning]\nurl = "{url}"\n[panel]\nbackend = "none"\n'
         f'[control]\nsocket = "{directory / "control.sock"}"\n[state]\ndirectory = "{directory / "state"}"\n'
@@ -69,6 +72,7 @@ def test_wrong_usage_is_2(arguments: list[str]) -> None:
         "setup",
         "demo",
         "ctl",
+        "update",
     ],
 )
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,6 +161,23 @@ def test_check_shows_origins_and_tries_everything(tmp_path: Path, card: VirtualC
     ]
     assert "run `voice-appliance enrol`" in lines[-1]
     assert not (tmp_path / "state").exists(), "checking makes nothing: run by root, it would be root's"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_check_makes_the_mixer_settings_of_a_board(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixer = VirtualMixer(tmp_path / "mixer", "seeed2micvoicec", codecs.WM8960 if there else codecs.AIC3X)
+    for name, value in mixer.environment.items():
+        monkeypatch.setenv(name, value)
+    done = call("check", "--config", config(tmp_path, more='board = "respeaker-2mic"'))
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("mixer ")]
+    if there:
+        assert line == "mixer        ok: 13 setting(s) of the board made"
+        assert mixer.values()["Speaker Playback Volume"] == (121, 121)
+    else:
+        assert line.startswith("mixer        FAILED: mixer control 'Left Output Mixer PCM' of hw:CARD=seeed2micvoicec")
+        assert "(and 12 more)" in line
 
 
 def test_check_of_a_device_that_moved_says_so(tmp_path: Path) -> None:

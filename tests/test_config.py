@@ -108,7 +108,8 @@ def test_any_document_loads_or_is_refused_in_one_line(document: dict[str, Any], 
         for line in show(loaded):
             assert len(line.splitlines()) == 1
             key, _, origin = line.partition(" = ")
-            assert origin.rpartition("  # ")[2] in ("default", str(path), f"board {loaded.config.board}"), key
+            auto = f"auto: {loaded.chosen.why}" if loaded.chosen else ""
+            assert origin.rpartition("  # ")[2] in ("default", str(path), f"board {loaded.config.board}", auto), key
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -224,7 +225,7 @@ def test_every_key_has_a_line_and_an_origin(write: Write) -> None:
 
 def test_the_owners_boards_come_first(boards: Path, write: Write) -> None:
     (boards / "virtual.toml").write_text('name = "Overridden"\n')
-    assert load(write("")).board.name == "Overridden"
+    assert load(write('board = "virtual"')).board.name == "Overridden"
     assert "mine" in board.names()
 
 

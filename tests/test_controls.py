@@ -23,11 +23,14 @@ def controls_of(at: Rig, session_error: str = "") -> LocalControls:
         engine=at.engine,
         protocol=at.protocol,
         session=SimpleNamespace(last_error=session_error, trouble=""),
-        tickets=SimpleNamespace(last_error="", status=lambda: {"state": "enrolled"}),
+        tickets=SimpleNamespace(last_error="", thumbprint="", status=lambda: {"state": "enrolled"}),
         duplex=SimpleNamespace(microphone_open=False, counters=Counter[str]),
         button=SimpleNamespace(stuck=False),
+        panel_trouble="",
         first_start=SimpleNamespace(status=lambda: None),
         guidance=SimpleNamespace(status=lambda: None),
+        sound_trial=SimpleNamespace(status=lambda: None),
+        timers=SimpleNamespace(running=0),
         volume=80,
     )
     return LocalControls(cast("Daemon", parts))

@@ -110,6 +110,20 @@ def give_up(at: Rig) -> None:
     assert at.phase() is Phase.IDLE
 
 
+def test_a_mute_in_the_moment_in_which_it_would_begin_keeps_the_microphone_closed(load: Load) -> None:
+    loaded = load()
+
+    async def story(at: Rig) -> None:
+        start = Start(at, loaded)
+        at.engine.post(ev.MuteToggled())
+        await start.first._attempt()  # its wait was over before the mute was known
+        assert ("calibrate", "aec3") not in at.told
+        assert at.shown[-1] is Led.MUTED
+        start.task.cancel()
+
+    play(story)
+
+
 @pytest.mark.parametrize("loop", [GOOD, UNHEARD], ids=["heard", "not heard"])
 def test_what_was_learnt_is_shown_used_and_kept(load: Load, loop: Loop) -> None:
     loaded = load()

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from appliance.update import commands, health, trial, updater
 from tests.scenarios.home import ROOT
 
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
+TRIGGERS = sorted((ROOT / "systemd").glob("*.timer")) + sorted((ROOT / "systemd").glob("*.path"))
 SYSTEM = Path("/lib/systemd/system")
 MOST_EXPOSED = 1.5  # of 10
 # These change the machine's settings, as root; the one process of them that listens gives its rights away first.
@@ -37,7 +39,7 @@ def root(tmp_path: Path) -> Path:
     for kind in ("target", "slice", "socket"):
         for unit in SYSTEM.glob(f"*.{kind}"):
             shutil.copy(unit, known, follow_symlinks=unit.exists())
-    for unit in UNITS:
+    for unit in (*UNITS, *TRIGGERS):
         shutil.copy(unit, installed)
         for key, value in directives(unit):
             if key.startswith("Exec"):
@@ -53,7 +55,7 @@ def verify(root: Path, unit: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", [*UNITS, *TRIGGERS], ids=lambda unit: unit.name)
 def test_systemd_accepts_the_unit_without_a_word(unit: Path, root: Path) -> None:
     done = verify(root, unit.name)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -80,9 +82,30 @@ def test_the_service_is_shut_in(unit: Path, record_property: Callable[[str, obje
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_nothing_reboots_the_machine(unit: Path) -> None:
+def test_nothing_but_an_update_reboots_the_machine(unit: Path) -> None:
     names = {name for name, _ in directives(unit)}
     assert not {name for name in names if name.endswith("Action")}, "StartLimitAction, FailureAction, SuccessAction"
+    assert ("reboot" in dict(directives(unit))["ExecStart"]) == (unit.name == "voice-appliance-restart.service")
+
+
+def test_the_updates_units_fit_each_other() -> None:
+    """They agree on who is who, where the record is, and where the wish for a restart is left."""
+    path = dict(directives(ROOT / "systemd/voice-appliance-restart.path"))
+    policy = (ROOT / "image/overlay/update/etc/dbus-1/system.d/voice-appliance-update.conf").read_text()
+    sysusers = (ROOT / "systemd/voice-appliance.sysusers").read_text()
+    for name, command in (("update", "auto"), ("confirm", "confirm")):
+        unit = dict(directives(ROOT / f"systemd/voice-appliance-{name}.service"))
+        assert unit["ExecStart"].split()[1:3] == ["update", command]
+        assert unit["StateDirectory"] == commands.STATE.name
+        assert path["PathChanged"] == str(commands.RUN / updater.RESTART)
+        assert unit["RuntimeDirectory"] == commands.RUN.name
+        assert unit["RuntimeDirectoryPreserve"] == "yes"
+        assert f'<policy user="{unit["User"]}">' in policy
+        assert f"u {unit['User']} " in sysusers
+        assert f"m {unit['User']} {unit['SupplementaryGroups']}" in sysusers
+    confirm = dict(directives(ROOT / "systemd/voice-appliance-confirm.service"))
+    assert confirm["TimeoutStartSec"] == "30min"
+    assert health.LIMIT_S + trial.PATIENCE_S < 30 * 60
 
 
 def test_the_appliances_unit_fits_the_program() -> None:

@@ -1,7 +1,7 @@
 """ALSA: the only module that touches alsaaudio.
 
-Responsible for: opening PCMs, reading back what ALSA really gave (every parameter is only a wish to it), and
-making its return codes into values and errors. Not for: pacing or conversion.
+Responsible for: opening PCMs, reading back what ALSA really gave (every parameter is only a wish to it), setting mixer
+controls, and making its return codes into values and errors. Not for: pacing, conversion or what to set (``mixer``).
 pyalsaaudio has no ``delay()``: frames until the next written one sounds are buffer size minus ``avail()``.
 One thread per PCM: closing one that another thread reads crashes the process.
 """
@@ -15,6 +15,7 @@ from typing import Final
 import alsaaudio
 
 from appliance.audio.format import BYTES_PER_FRAME
+from appliance.board import Setting
 from appliance.errors import DeviceError
 
 PERIOD_MS: Final = 10
@@ -173,3 +174,44 @@ def device_names() -> list[str]:
 def card_names() -> list[str]:
     """List the sound cards of this machine."""
     return list(alsaaudio.cards())
+
+
+def set_control(device: str, setting: Setting) -> None:
+    """Set one control of a mixer, all its channels alike.
+
+    Raises:
+        DeviceError: no such card or control, or one that cannot be set so.
+    """
+    what = f"mixer control {setting.control!r} of {device}"
+    try:
+        mixer = alsaaudio.Mixer(setting.control, device=device)
+    except alsaaudio.ALSAAudioError as error:
+        raise DeviceError(f"{what}: {error}", hint="`amixer scontrols` lists what the card has") from error
+    try:
+        _set(mixer, setting, what)
+    except alsaaudio.ALSAAudioError as error:
+        raise DeviceError(f"{what}: {error}", hint="`amixer scontents` shows what it can be") from error
+    finally:
+        mixer.close()
+
+
+def _set(mixer: alsaaudio.Mixer, setting: Setting, what: str) -> None:
+    pcm = alsaaudio.PCM_CAPTURE if setting.direction == "capture" else alsaaudio.PCM_PLAYBACK
+    if setting.choice is not None:
+        known = mixer.getenum()  # () of a control that is no choice
+        offers: list[str] = known[1] if known else []
+        if setting.choice not in offers:
+            raise DeviceError(
+                f"{what} cannot be {setting.choice!r}", hint=f"it offers {', '.join(offers) or 'nothing'}"
+            )
+        mixer.setenum(offers.index(setting.choice))
+    if setting.volume is not None:
+        low, high = mixer.getrange(pcm, alsaaudio.VOLUME_UNITS_RAW)
+        if not low <= setting.volume <= high:
+            raise DeviceError(f"{what} cannot be {setting.volume}", hint=f"it goes from {low} to {high}")
+        mixer.setvolume(setting.volume, alsaaudio.MIXER_CHANNEL_ALL, pcm, alsaaudio.VOLUME_UNITS_RAW)
+    if setting.on is not None:
+        if setting.direction == "capture":
+            mixer.setrec(setting.on)
+        else:
+            mixer.setmute(not setting.on)

@@ -160,12 +160,16 @@ class Capturer:
             for pcm, captured_at in self._gate.pass_(sound.tobytes(), end - age / SESSION_RATE):
                 self._post(Captured(self._gate.turn, pcm, captured_at))
 
-    def set_gate(self, *, is_open: bool, turn: int) -> None:
-        """Open the gate for ``turn`` (the talker's words so far go first), or close it (the rest goes first)."""
+    def set_gate(self, *, is_open: bool, turn: int, asked_at: float | None = None) -> None:
+        """Open the gate for ``turn`` (the talker's words so far go first), or close it (the rest goes first).
+
+        ``asked_at``: it was not a voice that opened it; what was captured before goes nowhere.
+        """
         if self._gate.open and not is_open:
             self._let_out_rest()
         opening = is_open and not self._gate.open
-        for pcm, captured_at in self._gate.set(is_open=is_open, turn=turn, since=self._listener.since()):
+        since = self._listener.since(asked_at)
+        for pcm, captured_at in self._gate.set(is_open=is_open, turn=turn, since=since, asked_at=asked_at):
             self._post(Captured(turn, pcm, captured_at))
         if opening:
             self._listener.turn_began()

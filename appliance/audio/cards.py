@@ -1,6 +1,6 @@
 """Which sound card a name means: ALSA, or a WAV file in its place.
 
-Responsible for: opening by name. Not for: anything about an open card.
+Responsible for: opening by name, and the mixer settings of the board. Not for: anything about an open card.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from appliance.audio import alsa, wavfile
+from appliance.audio import alsa, mixer, wavfile
 from appliance.audio.capturer import CapturePcm
 from appliance.audio.format import Samples
 from appliance.audio.speaker import PlaybackPcm
@@ -25,6 +25,10 @@ class Cards:
         alsa.be_quiet()
         self._heard = [0]
         self._sounded: list[Samples] = []
+
+    def make_mixer_settings(self) -> str:
+        """Make the settings that the board needs; say what could not be made, empty if nothing. Blocks for a moment."""
+        return mixer.make(self._board, self._audio)
 
     def open_capture(self) -> CapturePcm:
         """Open the microphone.

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
-from appliance.audio.calibration.background import Background, OnDone
+from appliance.audio.calibration.background import Background, OnDone, OnTried
 from appliance.audio.capturer import Capturer
 from appliance.audio.cards import Cards
 from appliance.audio.chain import Chain
@@ -54,6 +54,7 @@ class Duplex:
         self._player: Player | None = None
         self._calibration = Background(cards, chain.microphones)
         self._wants_microphone = False
+        self._barred = False
         self._wants_speaker = False
         self._lost = False
         self._probe_at = 0.0
@@ -111,13 +112,20 @@ class Duplex:
         """Open or close the microphone."""
         self._do(lambda: self._set_microphone(wanted))
 
+    def bar_microphone(self, barred: bool) -> None:
+        """Do not open the microphone even to see whether a lost card is back: the loudspeaker alone tells then."""
+        self._do(lambda: setattr(self, "_barred", barred))
+
     def set_speaker(self, wanted: bool) -> None:
         """Keep the loudspeaker open, or let it close when it is idle."""
         self._do(lambda: self._set_speaker(wanted))
 
-    def set_gate(self, is_open: bool, turn: int) -> None:
-        """Let microphone audio through as ``turn``, or hold it back; closing reports :class:`TurnTail`."""
-        self._do(lambda: self._set_gate(is_open, turn))
+    def set_gate(self, is_open: bool, turn: int, asked_at: float | None = None) -> None:
+        """Let microphone audio through as ``turn``, or hold it back; closing reports :class:`TurnTail`.
+
+        A voice that opens it brings its beginning along; ``asked_at``: something else did, and its turn begins then.
+        """
+        self._do(lambda: self._set_gate(is_open, turn, asked_at))
 
     def set_gain(self, gain: float) -> None:
         """Set the volume as a factor."""
@@ -160,6 +168,10 @@ class Duplex:
         ``on_done`` is called once, in the audio thread: with ``None`` if it was ended, or a card failed or was in use.
         """
         self._do(lambda: self._calibrate(canceller, on_done))
+
+    def try_cards(self, on_tried: OnTried, *, microphone: bool) -> None:
+        """See for a second whether frames move, without a sound; ``on_tried`` is called once, in the audio thread."""
+        self._do(lambda: self._try_cards(on_tried, microphone))
 
     def ping(self, answer: Callable[[], None]) -> None:
         """Have the thread call ``answer``: proof that it lives."""
@@ -256,11 +268,11 @@ class Duplex:
         if wanted and not self._lost:
             self._open_player()
 
-    def _set_gate(self, is_open: bool, turn: int) -> None:
+    def _set_gate(self, is_open: bool, turn: int, asked_at: float | None) -> None:
         if self._capturer is not None:
             if not is_open:
                 self._capturer.pump(self._clock(), self._far)  # the last words are in the card
-            self._capturer.set_gate(is_open=is_open, turn=turn)
+            self._capturer.set_gate(is_open=is_open, turn=turn, asked_at=asked_at)
             return
         if self._gate.open and not is_open:
             self._post(TurnTail(self._gate.turn, None))
@@ -340,6 +352,14 @@ class Duplex:
         else:
             self._calibration.begin(self._gain, canceller, on_done)
 
+    def _try_cards(self, on_tried: OnTried, microphone: bool) -> None:
+        if self._lost:
+            on_tried("a sound card is gone")
+        elif self._capturer or self._player or self._calibration.active:
+            on_tried(None)
+        else:
+            self._calibration.try_cards(on_tried, microphone=microphone)
+
     # --- opening, closing, healing ---
 
     def _lose(self, error: DeviceError) -> None:
@@ -351,11 +371,12 @@ class Duplex:
         self._probe_at = self._clock() + PROBE_S
 
     def _probe(self, now: float) -> None:
-        """Try to open both cards; the microphone is opened but not read, and closed again."""
+        """Try to open both cards; the microphone is opened but not read, and closed again, unless it is barred."""
         self._probe_at = now + PROBE_S
         if self._player is None:
             self._cards.open_playback().close()
-        self._cards.open_capture().close()
+        if not self._barred:
+            self._cards.open_capture().close()
         self._lost = False
         self._post(DeviceBack())
         self._set_microphone(self._wants_microphone)

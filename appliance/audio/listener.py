@@ -76,11 +76,14 @@ class Listener:
         """Forget the end of what was said before this turn."""
         self._endpointer.speech_ended_at = None
 
-    def since(self) -> float | None:
-        """Say from when on remembered sound belongs to a turn that opens now; ``None``: as much as is usual."""
-        if self._onset_at is not None:
+    def since(self, asked_at: float | None = None) -> float | None:
+        """Say from when on remembered sound belongs to a turn that opens now; ``None``: as much as is usual.
+
+        A turn that nobody's voice has opened but a press at ``asked_at``, or the end of a reply, has no past.
+        """
+        if asked_at is None and self._onset_at is not None:
             return self._onset_at - self._before_s
-        return float("inf") if self._over else None  # what was heard of the own voice belongs to nobody's turn
+        return float("inf") if self._over else asked_at  # what was heard of the own voice belongs to nobody's turn
 
     def check(self, samples: Samples, rate: int) -> None:
         """Look at the microphone's raw samples, for its health alone."""

@@ -153,6 +153,7 @@ class Mirror:
 
     led: Led
     microphone: bool  # the capture PCM is open
+    barred: bool  # it is not opened for any reason, not even to see whether a lost card is back
     calibration: bool  # a calibration may go on; it opens the microphone for itself, and stops when this falls
     gate: bool  # microphone audio goes to the session
     server_vad: bool  # the server may end turns
@@ -169,6 +170,7 @@ def mirror(state: State, settings: Settings) -> Mirror:
     return Mirror(
         led=_led(state, settings),
         microphone=_microphone(state, settings),
+        barred=state.muted,
         calibration=state.calibrating,
         gate=state.phase is Phase.LISTENING and (not state.follow_up or state.voiced or settings.turns is Turns.SERVER),
         server_vad=settings.turns is Turns.SERVER and state.mode is not Mode.HOLD,
@@ -189,8 +191,9 @@ def _microphone(state: State, settings: Settings) -> bool:
 def _led(state: State, settings: Settings) -> Led:
     if state.calibrating:
         return Led.CALIBRATING
-    if state.phase in (Phase.IDLE, Phase.THINKING) and state.offline and state.link is not Link.UP:
-        return Led.OFFLINE
+    unreachable = state.offline and state.link is not Link.UP
+    if state.phase in (Phase.IDLE, Phase.THINKING) and unreachable and not _microphone(state, settings):
+        return Led.OFFLINE  # an open microphone is said before anything else
     if state.phase is Phase.IDLE:
         if state.muted:
             return Led.MUTED

@@ -37,6 +37,9 @@ class Grant(msgspec.Struct, frozen=True):
     url: str
     model: str
     limits: Limits
+    fallback_models: tuple[
+        str, ...
+    ] = ()  # to be asked for in their order, with the same value, where the model is gone
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -55,6 +58,7 @@ class _Kind(msgspec.Struct, frozen=True):
 class _Connect(msgspec.Struct, frozen=True):
     url: str
     model: str
+    fallback_models: tuple[str, ...] = ()
 
 
 class _ClientSecret(msgspec.Struct, frozen=True):
@@ -185,6 +189,7 @@ def _grant(response: Response, url: str) -> Grant:
         url=answer.connect.url,
         model=answer.connect.model,
         limits=answer.limits,
+        fallback_models=answer.connect.fallback_models,
     )
 
 

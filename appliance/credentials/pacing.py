@@ -5,8 +5,8 @@ given by the caller, so the simulation of a fleet runs this very code. Not for: 
 person's own tries within one press (``realtime.websocket``).
 
 - A person who presses is never jittered. Only a quota of this device's own is not asked about again before its
-  Retry-After: the answer is known, and asking would cost what others need. ``overloaded`` is everybody's: each press
-  tries once.
+  Retry-After, or for half a minute: the answer is known, and asking would cost what others need; but its owner may
+  have raised it. ``overloaded`` is everybody's: each press tries once.
 - What the device does by itself after a failure waits a minute and a random part of five more first: a hundred
   thousand devices that lost one service must not come back at once. Each further failure doubles that, up to an
   hour; after :data:`TRIES` of them only a press asks again. It never asks around the clock.
@@ -22,6 +22,7 @@ EARLIEST_S = (
     60.0  # who asks by itself looks here once a minute: what were due before the first look would pile up there
 )
 LONGEST_SPREAD_S = 3600.0
+LONGEST_HELD_S = 30.0
 TRIES = 8
 
 
@@ -53,7 +54,7 @@ class Pacing:
         """The service could not be reached or refused with ``code``; ``by_itself``: nobody had asked for the try."""
         wait_s = retry_after_s or 0.0
         if code == "quota_exceeded":
-            self._held_until_s = now_s + wait_s
+            self._held_until_s = now_s + min(wait_s, LONGEST_HELD_S)
         if by_itself:
             self._tries += 1
         if self._tries >= TRIES:

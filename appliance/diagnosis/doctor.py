@@ -13,7 +13,7 @@ from pathlib import Path
 
 from appliance import config
 from appliance.config import Loaded
-from appliance.diagnosis import machine, running, unit
+from appliance.diagnosis import machine, running, unit, updates
 from appliance.diagnosis.finding import Finding, failed, note, ok
 from appliance.errors import ConfigError
 from appliance.first_boot import outcome
@@ -56,11 +56,11 @@ async def _body(loaded: Loaded, *, runs: bool) -> AsyncIterator[Finding]:
         for finding in await asyncio.to_thread(lambda: list(sound.trial(loaded))):
             yield finding
     yield await machine.gpio(loaded, runs=runs or unit.gives_up())
-    groups = ("audio", "gpio") if machine.wants_gpio(loaded) else ("audio",)
-    for finding in machine.permissions(groups):
+    for finding in (*machine.light(loaded), *machine.permissions(machine.groups_for(loaded))):
         yield finding
     yield machine.disk(directory)
     yield machine.state(directory)
+    yield updates.examine(loaded.config.update)
     if readable(directory):
         yield sound.calibration(loaded)
 

@@ -132,14 +132,15 @@ def permissions(groups: tuple[str, ...], dev: Path = Path("/dev")) -> Iterator[F
         found = node.stat()
         if not (found.st_gid in member and stat.S_IMODE(found.st_mode) & 0o060 == 0o060):
             wrong += 1
-            yield trouble("user", f"{USER} may not use {node}", _RULES[node.name.startswith("gpio")])
+            yield trouble("user", f"{USER} may not use {node}", _RULES[node.name[:3]])
     if not wrong:
         yield ok("user", f"{USER} is in {' and '.join(groups)}, and may use their devices")
 
 
 _RULES = {
-    False: "it should belong to the group audio, mode 660: is udev running?",
-    True: 'a udev rule is missing: SUBSYSTEM=="gpio", KERNEL=="gpiochip*", GROUP="gpio", MODE="0660"',
+    "pcm": "it should belong to the group audio, mode 660: is udev running?",
+    "gpi": 'a udev rule is missing: SUBSYSTEM=="gpio", KERNEL=="gpiochip*", GROUP="gpio", MODE="0660"',
+    "spi": 'a udev rule is missing: SUBSYSTEM=="spidev", GROUP="spi", MODE="0660"',
 }
 
 
@@ -148,13 +149,26 @@ def _nodes(groups: tuple[str, ...], dev: Path) -> Iterator[Path]:
         yield from sorted(dev.glob("snd/pcm*"))
     if "gpio" in groups:
         yield from sorted(dev.glob("gpiochip*"))
+    if "spi" in groups:
+        yield from sorted(dev.glob("spidev*"))
 
 
 def wants_gpio(loaded: Loaded) -> bool:
-    """Say whether button or light are on GPIO lines."""
-    return loaded.config.panel.backend == "gpio" and bool(
-        loaded.board.button.pin is not None or loaded.board.light.pins
-    )
+    """Say whether button or light are on the header."""
+    return loaded.config.panel.backend == "gpio" and loaded.board.has_panel
+
+
+def groups_for(loaded: Loaded) -> tuple[str, ...]:
+    """Name the groups whose devices the appliance uses."""
+    panel = wants_gpio(loaded)
+    return ("audio", *(["gpio"] if panel else []), *(["spi"] if panel and loaded.board.light.spi else []))
+
+
+def light(loaded: Loaded, dev: Path = Path("/dev")) -> Iterator[Finding]:
+    """Say whether the SPI bus of the board's LEDs is there. Without it the appliance runs in the dark."""
+    node = dev / f"spidev{loaded.board.light.spi}"
+    if wants_gpio(loaded) and loaded.board.light.spi and not node.exists():
+        yield trouble("light", f"there is no {node}", "dtparam=spi=on in /boot/firmware/config.txt, and start again")
 
 
 async def gpio(loaded: Loaded, *, runs: bool, dev: Path = Path("/dev")) -> Finding:

@@ -42,6 +42,12 @@ class Controls(Protocol):
     def set_volume(self, percent: int) -> None:
         """Set the loudspeaker's volume, 0 to 100."""
 
+    def try_sound(self) -> None:
+        """Move frames through both cards for a second, silently; the outcome comes into the status."""
+
+    def stand_still(self) -> None:
+        """Show that the machine is about to be restarted, and take no press for a minute."""
+
     def status(self) -> dict[str, object]:
         """Tell what the appliance does now; whatever msgspec encodes as JSON."""
 
@@ -138,6 +144,16 @@ def _volume(command: Command, controls: Controls) -> dict[str, object]:
     return {"percent": percent}
 
 
+def _try_sound(_: Command, controls: Controls) -> dict[str, object]:
+    controls.try_sound()
+    return {}
+
+
+def _stand_still(_: Command, controls: Controls) -> dict[str, object]:
+    controls.stand_still()
+    return {}
+
+
 def _status(_: Command, controls: Controls) -> dict[str, object]:
     return controls.status()
 
@@ -151,5 +167,7 @@ _COMMANDS: dict[str, Callable[[Command, Controls], dict[str, object]]] = {
     "say": _say,
     "show": _show,
     "volume": _volume,
+    "try-sound": _try_sound,
+    "stand-still": _stand_still,
     "status": _status,
 }

@@ -36,6 +36,10 @@ class NotAllowedError(ApplianceError):
     exit_code = EXIT_NOT_ALLOWED
 
 
+class RefusedError(ApplianceError):
+    """The daemon said no."""
+
+
 def add_ctl_arguments(parser: argparse.ArgumentParser) -> None:
     """Give ``parser`` the arguments that :func:`run_ctl` reads."""
     parser.add_argument(
@@ -163,7 +167,7 @@ def _accepted(line: str) -> dict[str, object]:
     if not isinstance(answer, dict):
         raise ApplianceError("the answer is not JSON", hint="is --socket really a voice-appliance?")
     if answer.get("ok") is False:
-        raise ApplianceError(str(answer.get("error", "refused")), hint=str(answer.get("hint", "")))
+        raise RefusedError(str(answer.get("error", "refused")), hint=str(answer.get("hint", "")))
     return answer
 
 

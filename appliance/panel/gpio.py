@@ -1,7 +1,7 @@
-"""The real button and LED, through gpiozero.
+"""The real button and LED: GPIO lines through gpiozero, or LEDs on SPI.
 
-Responsible for: claiming the GPIO lines, bringing edges into the event loop with the time at which they
-happened, running LED patterns. Not for: debouncing (``gestures``) or what a pattern looks like (``indicator``).
+Responsible for: claiming the lines, bringing edges into the event loop with the time at which they happened, running
+LED patterns. Not for: debouncing (``gestures``), what a pattern looks like (``indicator``), bytes on SPI (``apa102``).
 
 gpiozero is imported when a panel is made, so that machines without it can run everything else.
 """
@@ -11,17 +11,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from appliance.conversation.state import Led
 from appliance.errors import DeviceError
+from appliance.panel.apa102 import Bus, Row, SpiBus
 from appliance.panel.indicator import Light, light, next_frame_s
 
+log = logging.getLogger(__name__)
 PWM_HZ = 100
 EARLY_S = 0.002
 
@@ -32,6 +35,7 @@ class GpioPins:
 
     ``button_pull_up``: the button connects to ground; False: to 3.3 V, pulled down.
     ``led_active_high``: the LED lights when the line is high.
+    ``row``: APA102 LEDs on SPI in their place: bus, how many, and the line that gives them power, if there is one.
     """
 
     button: int | None
@@ -39,14 +43,22 @@ class GpioPins:
     led: tuple[int, ...] = ()
     led_active_high: bool = True
     dimmable: bool = True
+    row: tuple[str, int, int | None] | None = None
 
     def __post_init__(self) -> None:
         if len(self.led) not in (0, 1, 3):
             raise ValueError(f"an LED has 0, 1 or 3 lines, not {len(self.led)}: {self.led}")
 
 
+class Lamp(Protocol):
+    """What shows a frame."""
+
+    def show(self, now: Light, *, resting: bool) -> None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
+
+
 class GpioPanel:
-    """The button and the LED on GPIO lines. Make, use and close it in the thread of ``loop``.
+    """The button and the LED. Make, use and close it in the thread of ``loop``.
 
     ``on_edge(pressed, at_s)`` is called in the loop for every raw edge, bounces included; ``at_s`` is the
     reading of ``clock`` (monotonic seconds) in gpiozero's thread, however late the loop gets to it.
@@ -62,6 +74,7 @@ class GpioPanel:
         on_edge: Callable[[bool, float], None],
         *,
         clock: Callable[[], float] = time.monotonic,
+        bus: Callable[[str], Bus] = SpiBus,
     ) -> None:
         self._loop = loop
         self._on_edge = on_edge
@@ -71,7 +84,7 @@ class GpioPanel:
             self._button = _claim_button(pins)
             if self._button is not None:
                 undo.callback(self._button.close)
-            self._lamp = _Lamp(pins) if pins.led else None
+            self._lamp: Lamp | None = _row(*pins.row, bus) if pins.row else _Lamp(pins) if pins.led else None
             undo.pop_all()
         self._led: Led | None = None
         self._began_s = 0.0
@@ -110,12 +123,18 @@ class GpioPanel:
         if not self._closed:
             self._on_edge(pressed, at_s)
 
-    def _frame(self, lamp: _Lamp, led: Led) -> None:
+    def _frame(self, lamp: Lamp, led: Led) -> None:
         """Draw one frame and order the next. What fails in here reaches the loop's exception handler."""
         # Look a little ahead, so that a timer which fires a touch early does not show the step before.
         elapsed_s = self._loop.time() - self._began_s + EARLY_S
         next_s = next_frame_s(led, elapsed_s)
-        lamp.show(light(led, elapsed_s), resting=next_s is None)
+        try:
+            lamp.show(light(led, elapsed_s), resting=next_s is None)
+        except DeviceError as error:  # of a bus; the button goes on
+            log.warning("no light any more: %s", error)
+            self._lamp = None
+            lamp.close()
+            return
         if next_s is not None:
             self._next_frame = self._loop.call_at(self._began_s + next_s, self._frame, lamp, led)
 
@@ -123,6 +142,37 @@ class GpioPanel:
         if self._next_frame is not None:
             self._next_frame.cancel()
             self._next_frame = None
+
+
+class _PoweredRow(Row):
+    """A row whose power hangs on a GPIO line."""
+
+    def __init__(self, bus: Bus, leds: int, power: Any) -> None:
+        super().__init__(bus, leds)
+        self._power = power
+        power.on()
+
+    def close(self) -> None:
+        """Turn the LEDs off, then their power."""
+        super().close()
+        self._power.off()
+        self._power.close()
+
+
+def _row(name: str, leds: int, power: int | None, bus: Callable[[str], Bus]) -> Lamp | None:
+    """Open the LEDs on SPI. Without them the button is of use all the same, so that their lack is only a warning."""
+    try:
+        opened = bus(name)
+    except DeviceError as error:
+        log.warning("no light: %s", error)
+        return None
+    if power is None:
+        return Row(opened, leds)
+    try:
+        return _PoweredRow(opened, leds, _claim_led(power, GpioPins(None, dimmable=False), "light.power"))
+    except DeviceError:
+        opened.close()
+        raise
 
 
 class _Lamp:
@@ -176,8 +226,8 @@ def _claim_button(pins: GpioPins) -> Any:
         return Button(pins.button, pull_up=pins.button_pull_up)
 
 
-def _claim_led(pin: int, pins: GpioPins) -> Any:
-    with _remedies(pin, "light.pins"):
+def _claim_led(pin: int, pins: GpioPins, key: str = "light.pins") -> Any:
+    with _remedies(pin, key):
         from gpiozero import LED, PWMLED
 
         if pins.dimmable:

@@ -196,6 +196,7 @@ async def _show_profile(parsed: argparse.Namespace, desk: _Desk) -> str:
         shown = {
             "upstream": found.profile.upstream,
             "model": found.profile.model,
+            "fallback_models": found.profile.fallback_models,
             "session": found.profile.session,
             "max_session_s": found.profile.max_session_s,
             "limits": found.profile.limits,

@@ -15,6 +15,7 @@ import msgspec
 from appliance.errors import ConfigError
 
 NAME_AT_MOST = 64
+FALLBACKS_AT_MOST = 8
 _SESSION_AT_MOST = 65_536  # bytes of JSON; each mint sends it
 
 
@@ -51,6 +52,7 @@ class Profile(msgspec.Struct, frozen=True):
     upstream: str
     source: Source
     model: str
+    fallback_models: tuple[str, ...]
     session: dict[str, Any]
     max_session_s: int
     limits: Limits
@@ -67,6 +69,7 @@ class OpenAIProfile(OpenAISource, frozen=True, kw_only=True, tag="openai", forbi
     """A section ``[profiles.NAME]`` of kind openai. ``session`` is bound to each secret."""
 
     session: dict[str, Any]
+    fallback_models: tuple[str, ...] = ()
     max_session_s: int = 3600
     limits: Limits = Limits()
 
@@ -75,6 +78,7 @@ class StaticProfile(StaticSource, frozen=True, kw_only=True, tag="static", forbi
     """A section ``[profiles.NAME]`` of kind static."""
 
     model: str
+    fallback_models: tuple[str, ...] = ()
     max_session_s: int = 3600
     limits: Limits = Limits()
 
@@ -89,6 +93,7 @@ class StoredProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     upstream: str
     model: str
+    fallback_models: tuple[str, ...] = ()  # tried in this order where the model is gone
     voice: str = ""
     instructions: str = ""
     tools: list[dict[str, Any]] = []
@@ -130,6 +135,7 @@ def from_file(where: str, name: str, section: FileProfile) -> Profile:
         upstream=name,
         source=source_of(section),
         model=model,
+        fallback_models=section.fallback_models,
         session=session,
         max_session_s=section.max_session_s,
         limits=section.limits,
@@ -171,6 +177,7 @@ def from_stored(where: str, stored: StoredProfile, sources: dict[str, Source]) -
         upstream=stored.upstream,
         source=sources[stored.upstream],
         model=stored.model,
+        fallback_models=stored.fallback_models,
         session=session,
         max_session_s=stored.max_session_s,
         limits=stored.limits,
@@ -223,6 +230,9 @@ def private(host: str) -> bool:
 
 
 def _check(where: str, profile: Profile) -> None:
+    if not all(profile.fallback_models) or len(profile.fallback_models) > FALLBACKS_AT_MOST:
+        hint = f"names of models, {FALLBACKS_AT_MOST} at most"
+        raise ConfigError(f"{where}.fallback_models = {list(profile.fallback_models)}", hint=hint)
     if not 0 < profile.max_session_s <= 86_400:
         raise ConfigError(f"{where}.max_session_s = {profile.max_session_s}", hint="seconds, above 0, at most a day")
     for name in ("per_minute", "burst", "per_day", "seconds_per_day"):

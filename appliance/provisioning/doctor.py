@@ -116,7 +116,7 @@ async def _profile(configured: Settings, name: str, profile: Profile, client: ht
     source = upstream.build(configured, profile, client)
     started_s = time.perf_counter()
     try:
-        await source.mint(secrets.safety_identifier(configured.pepper, "doctor"))
+        minted = await source.mint(secrets.safety_identifier(configured.pepper, "doctor"))
     except upstream.UpstreamError as error:
         remedy = "correct key, base_url, session or the provider account"
         if error.detail.startswith(upstream.NO_ANSWER):
@@ -124,7 +124,7 @@ async def _profile(configured: Settings, name: str, profile: Profile, client: ht
         return Finding(f"profile {name}: {error.detail}", remedy)
     took_ms = (time.perf_counter() - started_s) * 1000
     if isinstance(profile.source, OpenAISource):
-        return Finding(f"profile {name}: minted a secret for {source.model} in {took_ms:.0f} ms and threw it away")
+        return Finding(f"profile {name}: minted a secret for {minted.model} in {took_ms:.0f} ms and threw it away")
     parts = urlsplit(source.connect_url)
     port = parts.port or (443 if parts.scheme == "wss" else 80)
     try:

@@ -54,10 +54,11 @@ class SessionReport(BaseModel):
 
 
 class Connect(BaseModel):
-    """Where the session is opened."""
+    """Where the session is opened; with the same secret the ``fallback_models`` may be asked for, in their order."""
 
     url: str
     model: str
+    fallback_models: list[str] = Field(default_factory=list)
 
 
 class SessionLimits(BaseModel):
@@ -170,7 +171,11 @@ def _granted(opened: Opened, minted: Minted, upstream: Upstream) -> dict[str, An
         "kind": "client_secret",
         "value": minted.value,
         "expires_in": minted.expires_in_s,
-        "connect": {"url": upstream.connect_url, "model": upstream.model},
+        "connect": {
+            "url": upstream.connect_url,
+            "model": minted.model,
+            "fallback_models": list(upstream.fallback_models),
+        },
         "limits": {"max_session_s": upstream.max_session_s, "sessions_left_today": opened.sessions_left},
     }
 

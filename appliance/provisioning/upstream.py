@@ -29,6 +29,7 @@ class Minted(msgspec.Struct, frozen=True):
 
     value: Secret
     expires_in_s: int
+    model: str
     request_id: str | None = None
 
 
@@ -53,8 +54,8 @@ class Upstream(Protocol):
         """Where a device opens its session, ws or wss."""
 
     @property
-    def model(self) -> str:
-        """The model the secret is good for."""
+    def fallback_models(self) -> tuple[str, ...]:
+        """What a device may ask for with the same secret where the model is gone."""
 
     @property
     def max_session_s(self) -> int:
@@ -92,31 +93,45 @@ class OpenAIUpstream:
         self._client = client
         self._body = {
             "expires_after": {"anchor": "created_at", "seconds": SECRET_LIFE_S},
-            "session": profile.session,
         }
+        self._session = profile.session
+        self._models = (profile.model, *profile.fallback_models)
         self.connect_url = f"ws{base.removeprefix('http')}/v1/realtime"  # http -> ws, https -> wss
-        self.model = profile.model
+        self.fallback_models: tuple[str, ...] = ()  # a secret is bound to its model: the choice is made here
         self.max_session_s = profile.max_session_s
 
     async def mint(self, safety_identifier: str) -> Minted:
-        """A fresh secret, of 60 s; one more try if no connection came about, none after any answer."""
+        """A fresh secret, of 60 s, for the first of the profile's models that is not gone.
+
+        One more try if no connection came about, none after any other answer.
+        """
         try:
             key = settings.read_key(self._key_file)  # at each mint: a changed key needs no restart
         except ConfigError as error:
             raise UpstreamError("upstream_unavailable", str(error)) from None
         headers = {"Authorization": f"Bearer {key}", "OpenAI-Safety-Identifier": safety_identifier}
+        for model in self._models[:-1]:
+            response = await self._ask(model, headers)
+            if not _model_is_gone(response):
+                return self._minted(response, model)
+        return self._minted(await self._ask(self._models[-1], headers), self._models[-1])
+
+    async def _ask(self, model: str, headers: dict[str, str]) -> httpx2.Response:
+        body = {**self._body, "session": {**self._session, "model": model}}
         try:
             try:
-                response = await self._client.post(self._url, json=self._body, headers=headers)
+                return await self._client.post(self._url, json=body, headers=headers)
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
-                response = await self._client.post(self._url, json=self._body, headers=headers)
+                return await self._client.post(self._url, json=body, headers=headers)
         except httpx2.TransportError as error:
             # The exception's text may hold headers of a malformed answer; its class says enough.
             detail = f"{NO_ANSWER} {self._url} ({type(error).__name__})"
             raise UpstreamError("upstream_unavailable", detail) from None
+
+    def _minted(self, response: httpx2.Response, model: str) -> Minted:
         if response.status_code not in (200, 201):
             raise _failure(response, self._url)
-        return _minted(response)
+        return _minted(response, model)
 
 
 def _request_id(response: httpx2.Response) -> str | None:
@@ -124,7 +139,7 @@ def _request_id(response: httpx2.Response) -> str | None:
     return value if re.fullmatch(r"[\w.:-]{1,128}", value, re.ASCII) else None
 
 
-def _minted(response: httpx2.Response) -> Minted:
+def _minted(response: httpx2.Response, model: str) -> Minted:
     request_id = _request_id(response)
     try:
         value = msgspec.json.decode(response.content, type=_Answer).value
@@ -134,15 +149,24 @@ def _minted(response: httpx2.Response) -> Minted:
         raise UpstreamError("upstream_unavailable", "the provider's answer holds no secret", request_id=request_id)
     # Not expires_at minus our clock: ours may be off. The provider counts from its answer, we from receiving it.
     elapsed_s = response.elapsed.total_seconds()
-    return Minted(value=Secret(value), expires_in_s=max(1, SECRET_LIFE_S - int(elapsed_s) - 1), request_id=request_id)
+    expires_in_s = max(1, SECRET_LIFE_S - int(elapsed_s) - 1)
+    return Minted(value=Secret(value), expires_in_s=expires_in_s, model=model, request_id=request_id)
 
 
-def _failure(response: httpx2.Response, url: str) -> UpstreamError:
+def _codes(response: httpx2.Response) -> set[str]:
     try:
         error = msgspec.json.decode(response.content, type=_Failure).error
     except (msgspec.DecodeError, UnicodeDecodeError):
-        error = _Error()
-    codes = {code for code in (error.code, error.type) if code and re.fullmatch(r"\w{1,64}", code, re.ASCII)}
+        return set()
+    return {code for code in (error.code, error.type) if code and re.fullmatch(r"\w{1,64}", code, re.ASCII)}
+
+
+def _model_is_gone(response: httpx2.Response) -> bool:
+    return response.status_code == 404 or (response.status_code == 400 and "model_not_found" in _codes(response))
+
+
+def _failure(response: httpx2.Response, url: str) -> UpstreamError:
+    codes = _codes(response)
     said = f"{url} answered {response.status_code} {' '.join(sorted(codes))}".rstrip()
     request_id = _request_id(response)
     if response.status_code == 429 and codes & {"insufficient_quota", "billing_hard_limit_reached"}:
@@ -165,7 +189,8 @@ class StaticUpstream:
         self._key = source.key
         self._key_file = key_file
         self.connect_url = source.url
-        self.model = profile.model
+        self.fallback_models = profile.fallback_models
+        self._model = profile.model
         self.max_session_s = profile.max_session_s
 
     async def mint(self, safety_identifier: str) -> Minted:  # noqa: ARG002 such servers know no safety identifier
@@ -174,7 +199,7 @@ class StaticUpstream:
             key = settings.read_key(self._key_file) if self._key_file else Secret(self._key)
         except ConfigError as error:
             raise UpstreamError("upstream_unavailable", str(error)) from None
-        return Minted(value=key, expires_in_s=SECRET_LIFE_S)
+        return Minted(value=key, expires_in_s=SECRET_LIFE_S, model=self._model)
 
 
 def http_client() -> httpx2.AsyncClient:

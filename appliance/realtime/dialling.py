@@ -6,9 +6,11 @@ again (``websocket``) or what is said then (``protocol``).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections import deque
+from dataclasses import replace
 from urllib.parse import quote
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -18,6 +20,7 @@ from websockets.http11 import Response
 from appliance.errors import ApplianceError, LinkLost, LinkRefused, ProvisioningError
 from appliance.realtime.session import Mint, Need, Ticket, Timing
 
+log = logging.getLogger(__name__)
 # The library logs every header at DEBUG, and one of ours is the credential.
 library_log = logging.getLogger("appliance.realtime.websocket.library")
 library_log.setLevel(logging.INFO)
@@ -27,6 +30,8 @@ RATE_LIMITED_S = 2.0  # where it does not say
 NOT_YET_VALID = 9  # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID
 SECRETS_KNOWN = 4
 LONGEST_TEXT = 300  # of an error in a server's words
+MODEL_GONE = "model_not_found"
+SPARE_MARGIN_S = 10.0  # a credential is not used so near its end: the server's count began before ours
 
 
 class Dialler:
@@ -35,6 +40,9 @@ class Dialler:
     def __init__(self, mint: Mint, timing: Timing) -> None:
         self._mint, self._timing = mint, timing
         self._secrets: deque[str] = deque(maxlen=SECRETS_KNOWN)
+        self._spare: tuple[Ticket, float] | None = None  # minted, shown to no server yet; good until
+        self._models: tuple[str, ...] = ()  # that the latest credential is good for, the one in use first
+        self._gone: set[str] = set()  # models that were refused, until all of them were
         self.retry_after_s = 0.0  # what was asked for with the latest failure
 
     def words(self, error: ApplianceError) -> str:
@@ -47,18 +55,57 @@ class Dialler:
     async def dial(self, need: Need) -> tuple[ClientConnection, Ticket]:
         """Mint a credential and open the socket; a refused credential is minted again once.
 
+        One that could not be used is used at the next attempt: a server that is away must not cost this device the
+        sessions that it may have. Where a model is gone, the next one of the profile's list is asked for.
+
         Raises:
             LinkLost, LinkRefused: it cannot be done, now or until a person acts.
         """
-        for attempt in (1, 2):
-            ticket = await self.ticket(need)
+        minted_again = False
+        while True:
+            spare = self._take_spare() or await self._fresh(need)
+            ticket = self._for_a_model(spare[0])
             try:
                 return await self._connect(ticket), ticket
             except InvalidStatus as error:
-                if error.response.status_code in (401, 403) and attempt == 1:
+                status, refusal = error.response.status_code, self._refusal(error.response)
+                if status in (401, 403) and not minted_again:
+                    minted_again = True
                     continue
-                raise self._refusal(error.response) from None
-        raise AssertionError("unreachable: the second attempt returns or raises")
+                if isinstance(refusal, LinkLost) or (again := status == 404 and self.has_another_model()):
+                    self._spare = spare
+                if isinstance(refusal, LinkLost) or not again:
+                    raise refusal from None
+            except LinkLost:
+                self._spare = spare
+                raise
+
+    def _for_a_model(self, ticket: Ticket) -> Ticket:
+        """Choose the first of the credential's models that was not refused."""
+        models = (ticket.model, *ticket.fallback_models)
+        self._models = tuple(model for model in models if model not in self._gone) or models
+        return replace(ticket, model=self._models[0])
+
+    def has_another_model(self) -> bool:
+        """Take note that the model in use is gone; returns whether there is another to be asked for.
+
+        When all are gone they are asked for again from the first, at the next attempt.
+        """
+        gone, *others = self._models or ("",)
+        if not others:
+            self._gone.clear()
+            return False
+        self._gone.add(gone)
+        log.warning("the model %s is not available: %s is asked for", gone, others[0])
+        return True
+
+    def _take_spare(self) -> tuple[Ticket, float] | None:
+        spare, self._spare = self._spare, None
+        return spare if spare is not None and asyncio.get_running_loop().time() < spare[1] else None
+
+    async def _fresh(self, need: Need) -> tuple[Ticket, float]:
+        ticket = await self.ticket(need)
+        return ticket, asyncio.get_running_loop().time() + ticket.good_for_s - SPARE_MARGIN_S
 
     async def ticket(self, need: Need) -> Ticket:
         """Mint a credential.
@@ -123,7 +170,7 @@ class Dialler:
                 code="invalid_api_key",
             )
         if status == 404:
-            return LinkRefused("the model is not available (HTTP 404)", hint="choose another", code="model_not_found")
+            return LinkRefused("the model is not available (HTTP 404)", hint="choose another", code=MODEL_GONE)
         if status == 429:
             asked = "".join(response.headers.get_all("Retry-After")[:1])
             self.retry_after_s = min(float(asked), LONGEST_WAIT_S) if asked.isdecimal() else RATE_LIMITED_S

@@ -134,6 +134,12 @@ class Protocol:
         self.uplink.reopened()
         self.ready()
 
+    @property
+    def engaged(self) -> bool:
+        """Whether somebody talks or waits: a session that is dead now costs a question."""
+        waits = self.wanted or self.create_id or self.responses.active is not None
+        return bool(waits or self.uplink.ending or self.uplink.current)
+
     # --- commands ---
 
     def set_server_vad(self, wanted: bool) -> None:
@@ -196,7 +202,7 @@ class Protocol:
         response = self.responses.get(response_id)
         if response is not None and not response.finished and self.stage is Stage.READY:
             named = {} if response_id.startswith(UNNAMED) else {"response_id": response_id}
-            self.send("response.cancel", **named)
+            self.responses.cancelling(response_id, self.send("response.cancel", **named))
 
     def interrupt(self) -> list[Fact]:
         """Stop what sounds: nothing more is let through, the response is cancelled; :meth:`repair` follows.

@@ -258,7 +258,15 @@ class Receiving:
         # only be the update, unless it is a second complaint about the one that we have already reduced.
         configuring = self._p.stage is Stage.CONFIGURING and (not mine or mine != self._p.refused_update_id)
         chosen = policy.of(fault, is_update=is_update or configuring, is_create=is_create)
+        if chosen is Policy.IGNORE:
+            yield from self._none_to_cancel(mine)
         yield from self._carry_out(chosen, fault)
+
+    def _none_to_cancel(self, mine: str) -> Facts:
+        """The server knows of no response that we could cancel: the one that we meant is over, and nobody told us."""
+        response = self._p.responses.not_cancelled(mine)
+        if response is not None:
+            yield from self._end(response, wire.Response(response.id, "cancelled"))
 
     def _carry_out(self, chosen: Policy, fault: wire.Fault) -> Facts:
         code, message = fault.code or fault.type or "error", fault.message or "the server gave no reason"

@@ -79,6 +79,7 @@ class Responses:
         self._former: list[Response] = []  # of earlier sessions, and still sounding
         self._dead: OrderedDict[str, None] = OrderedDict()
         self._silenced: list[tuple[int, dict[str, AudioItem]]] = []
+        self._cancels: dict[str, str] = {}  # responses that are being cancelled, by the event of ours
 
     @property
     def active(self) -> Response | None:
@@ -107,8 +108,21 @@ class Responses:
         if (response := self._alive.get(response_id)) is not None:
             response.admitted = True
 
+    def cancelling(self, response_id: str, event_id: str) -> None:
+        """Note that the server was asked, by an event of ours, to cancel a response."""
+        self._cancels[event_id] = response_id
+
+    def not_cancelled(self, event_id: str) -> Response | None:
+        """Find the response, alive as far as we know, that the server says it could not cancel.
+
+        Some servers do not name the event that they complain about: then it was the oldest.
+        """
+        response = self._alive.get(self._cancels.pop(event_id or next(iter(self._cancels), ""), ""))
+        return None if response is None or response.finished else response
+
     def finish(self, response_id: str) -> None:
         """Note that the server is done with a response; one that may sound stays until it has."""
+        self._cancels = {ours: of for ours, of in self._cancels.items() if of != response_id}
         response = self._alive.get(response_id)
         if response is None:
             return
@@ -140,6 +154,7 @@ class Responses:
         self._former += [r for r in self._alive.values() if r.admitted]
         self._alive.clear()
         self._dead.clear()
+        self._cancels.clear()
 
     def silence(self) -> None:
         """Let nothing more through; what was let through waits for :meth:`repairs`."""

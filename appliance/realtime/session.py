@@ -25,6 +25,8 @@ class Ticket:
     secret: Secret
     tls: ssl.SSLContext | None = None  # made beforehand: loading the root certificates takes a while
     session_id: str = ""  # the provisioning service's name for it
+    good_for_s: float = 0.0  # from its minting on
+    fallback_models: tuple[str, ...] = ()  # that it is good for as well, in the order of preference
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Timing:
     ageing_s: float = 50 * 60  # of a session, which the server ends after 60 min: from here on it may be replaced
     old_s: float = 58 * 60  # from here on it is, also in the middle of what the person says
     replace_again_s: float = 60.0  # after an attempt that failed
+    quiet_s: float = 3.0  # while somebody waits: after so long a silence the server is asked for a sign of life
+    dead_s: float = 8.0  # and after so long it is given up
     close_s: float = 1.0
 
 

@@ -20,9 +20,10 @@ from appliance.errors import ApplianceError
 from appliance.errors import LinkLost as LinkLostError
 from appliance.errors import LinkRefused as LinkRefusedError
 from appliance.realtime import policy
-from appliance.realtime.dialling import Dialler
+from appliance.realtime.dialling import MODEL_GONE, Dialler
 from appliance.realtime.facts import Broken, Configured, Fact, Refused
 from appliance.realtime.protocol import Protocol
+from appliance.realtime.pulse import Pulse
 from appliance.realtime.session import Mint, Need, OnFact, OnSent, Ticket, Timing
 from appliance.realtime.succession import Opened, Spawn, Succession
 
@@ -62,6 +63,7 @@ class WebSocketSession:
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._connection: ClientConnection | None = None  # where what the protocol has to send goes
+        self._pulse: Pulse | None = None  # of that connection
         self._closing: set[asyncio.Task[None]] = set()
         self._succession = Succession(protocol, self._dialler, spawn, timing, self._move)
         self.last_error = ""
@@ -71,6 +73,11 @@ class WebSocketSession:
         """Begin to open a session; but for a press, after the back-off. Ends in exactly one event."""
         self.close("reopened")
         self._task = self._spawn(self._live(need, None))
+
+    @property
+    def working(self) -> bool:
+        """Say whether a session is open or being opened, so that an event will tell of its end."""
+        return self._task is not None and not self._task.done()
 
     def close(self, reason: str = "closed") -> None:
         """Close the session quietly: no event is reported."""
@@ -95,6 +102,8 @@ class WebSocketSession:
     def flush(self) -> None:
         """Send what the protocol has to send."""
         self._wake.set()
+        if self._pulse is not None:
+            self._pulse.feel()
         self._succession.consider()
 
     async def _live(self, need: Need, successor: Opened | None) -> None:
@@ -104,7 +113,8 @@ class WebSocketSession:
             await self._converse(successor or await self._dial(need))
         except LinkRefusedError as error:
             self._end(error)
-            self._on_fact(LinkRefused(error.code))
+            gone = error.code == MODEL_GONE and self._dialler.has_another_model()
+            self._on_fact(LinkLost(was_up=True) if gone else LinkRefused(error.code))
         except LinkLostError as error:
             self._failures += 1
             self._end(error)
@@ -139,6 +149,9 @@ class WebSocketSession:
         me, loop, timing, reason = asyncio.current_task(), asyncio.get_running_loop(), self._timing, "lost"
         connection, up = opened.connection, opened.successor is not None
         self._connection = connection
+        self._pulse = pulse = Pulse(
+            connection, lambda: self._protocol.engaged, self._spawn, quiet_s=timing.quiet_s, dead_s=timing.dead_s
+        )
         writer = self._spawn(self._write(connection))
         timers = [
             loop.call_at(opened.began_s + timing.ageing_s, self._succession.aged),
@@ -149,6 +162,7 @@ class WebSocketSession:
             greeted.cancel()
         try:
             async for frame in connection:
+                pulse.heard()
                 for fact in self._protocol.receive(frame):
                     if isinstance(fact, Configured):
                         up, self.last_error, self.trouble = True, "", ""
@@ -170,6 +184,7 @@ class WebSocketSession:
             for timer in timers:
                 timer.cancel()
             writer.cancel()
+            pulse.close()
             reason = reason if self._task is me else self._close_reason
             self._on_ended(opened.ticket, loop.time() - opened.began_s, reason)
             await connection.close()

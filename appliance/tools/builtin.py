@@ -34,6 +34,11 @@ class Timers:
         self._running: dict[int, Running] = {}
         self._count = 0
 
+    @property
+    def running(self) -> int:
+        """How many run."""
+        return len(self._running)
+
     async def set(self, arguments: Arguments) -> Arguments:
         """Start a timer.
 

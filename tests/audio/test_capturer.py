@@ -78,6 +78,22 @@ def test_a_turn_is_its_pre_roll_and_all_that_was_said_until_its_end(rate: int) -
 
 
 @pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("late_ms", [0, 7, 60])
+def test_a_turn_that_a_press_began_holds_nothing_from_before_the_press(rate: int, late_ms: int) -> None:
+    """Neither of what is remembered nor of what the card holds; and all that was captured since."""
+    ear = Ear(speechlike(3000, rate), rate)
+    ear.run(1237)
+    asked_at = ear.time.now
+    ear.run(late_ms)  # the thread learns of it late
+    ear.capturer.set_gate(is_open=True, turn=1, asked_at=asked_at)
+    ear.run(500)
+    ear.set_gate(False)
+    first = ear.chunks()[0].captured_at
+    assert asked_at - 1e-6 <= first <= asked_at + 0.001
+    assert len(ear.heard()) / 24 == pytest.approx(late_ms + 500, abs=4), "the filters know the time to 3 ms"
+
+
+@pytest.mark.parametrize("rate", RATES)
 def test_every_chunk_knows_when_it_was_captured(rate: int) -> None:
     ear = Ear(speechlike(3000, rate), rate)
     ear.set_gate(True)

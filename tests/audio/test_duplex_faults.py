@@ -21,6 +21,7 @@ from appliance.audio.facts import (
 from appliance.conversation.effects import Sound
 from tests.audio.rig import Start, resting, start
 from tests.audio.stage import loud
+from tests.fakes.card import Stream
 from tests.fakes.card.session import CardFactory, virtual_card
 
 __all__ = ["start", "virtual_card"]
@@ -51,6 +52,22 @@ def test_unplugged_and_plugged_in_again_it_heals(start: Start) -> None:
     rig.say("c", loud(100, 7))
     rig.wait(Drained)
     assert len(rig.all(DeviceLost)) == 1
+
+
+def test_a_barred_microphone_is_not_opened_even_to_look_for_the_card(start: Start) -> None:
+    rig = start()
+    rig.duplex.set_microphone(True)
+    rig.until(lambda: rig.card.capture_open)
+    rig.card.unplug()
+    rig.wait(DeviceLost)
+    rig.duplex.set_microphone(False)
+    rig.duplex.bar_microphone(True)
+    rig.card.plug()
+    rig.wait(DeviceBack, timeout_s=PROBE_S + 3)
+    assert len(rig.card.open_spans(Stream.CAPTURE)) == 1
+    rig.duplex.bar_microphone(False)
+    rig.duplex.set_microphone(True)
+    rig.until(lambda: rig.card.capture_open)
 
 
 def test_a_busy_card_is_named_and_taken_when_it_is_free(start: Start) -> None:

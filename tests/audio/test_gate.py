@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,11 +48,11 @@ def remembering(chunks: int) -> Gate:
     return gate
 
 
-def test_what_is_remembered_since_a_time_is_let_out_whole() -> None:
+def test_what_is_remembered_since_a_time_is_let_out_to_the_sample() -> None:
     out = remembering(200).set(is_open=True, turn=1, since=0.5)
     assert [at for _, at in out] == [k / 100 for k in range(50, 200)]
     out = remembering(200).set(is_open=True, turn=1, since=0.505)
-    assert out[0] == (chunk(50), 0.5), "a chunk that holds the instant belongs to it"
+    assert out[0] == (chunk(50)[240:], 0.505), "what of a chunk is older stays here"
 
 
 def test_a_talker_who_began_long_ago_gets_all_that_is_remembered_and_one_in_the_future_nothing() -> None:
@@ -83,12 +84,27 @@ def test_since_a_time_is_an_unbroken_end_of_what_is_remembered(sizes: list[int],
         at += size / 24_000
     remembered = list(gate._remembered)
     out = gate.set(is_open=True, turn=1, since=None if usual else since)
-    assert out == remembered[len(remembered) - len(out) :]
+    everything = b"".join(pcm for pcm, _ in remembered)
+    taken = b"".join(pcm for pcm, _ in out)
+    assert everything.endswith(taken)
     if usual:
-        assert sum(len(pcm) for pcm, _ in out) <= PRE_ROLL_MS * 48
-    else:
-        assert all(start + len(pcm) / 48_000 > since for pcm, start in out)
-        assert all(start + len(pcm) / 48_000 <= since for pcm, start in remembered[: len(remembered) - len(out)])
+        assert out == remembered[len(remembered) - len(out) :]
+        assert len(taken) <= PRE_ROLL_MS * 48
+    elif remembered:
+        held_from, end = remembered[0][1], remembered[-1][1] + len(remembered[-1][0]) / 48_000
+        assert len(taken) / 48_000 == pytest.approx(max(0.0, end - max(since, held_from)), abs=1e-4)
+        assert all(start >= since - 1e-6 for _, start in out)
+
+
+def test_a_gate_that_was_opened_by_a_press_lets_nothing_out_that_was_captured_before() -> None:
+    gate = remembering(100)
+    out = gate.set(is_open=True, turn=1, since=0.985, asked_at=0.985)
+    assert [at for _, at in out] == [0.985, 0.99]
+    gate.set(is_open=False, turn=1)
+    gate.set(is_open=True, turn=2, since=float("inf"), asked_at=1.005)
+    assert gate.pass_(chunk(100), 1.0) == [(chunk(100)[240:], 1.005)], "it was in the card when the button went down"
+    assert gate.pass_(chunk(101), 0.99) == []
+    assert gate.pass_(chunk(102), 1.01) == [(chunk(102), 1.01)]
 
 
 @given(st.lists(st.one_of(st.booleans(), st.integers(1, 2000)), max_size=80))

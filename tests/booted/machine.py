@@ -4,8 +4,8 @@ Responsible for: the tree (our program under /opt as docs/install.md puts it, th
 booting, commands inside, ending. Not for: what is proven there (the tests).
 
 The shipped units run as they are, but for a drop-in that names paths: the interpreter's libraries and the card. /dev
-is the container's own: what the device rules let through is a node whose major number belongs to ALSA or GPIO, and
-``/proc/devices`` says so where this kernel has neither.
+is the container's own: what the device rules let through is a node whose major number belongs to ALSA, GPIO or SPI, and
+``/proc/devices`` says so where this kernel has none of them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from tests.scenarios.home import ROOT
 
 BIN = "/opt/voice-appliance/bin"
 CARD = "/srv/card"
-ALSA_MAJOR, GPIO_MAJOR, OTHER_MAJOR = 116, 240, 117
-NODES = {"snd/pcmC0D0p": ALSA_MAJOR, "gpiochip0": GPIO_MAJOR, "other": OTHER_MAJOR}
+ALSA_MAJOR, GPIO_MAJOR, SPI_MAJOR, OTHER_MAJOR = 116, 240, 153, 117
+NODES = {"snd/pcmC0D0p": ALSA_MAJOR, "gpiochip0": GPIO_MAJOR, "spidev0.0": SPI_MAJOR, "other": OTHER_MAJOR}
 PLACES = f"""[Service]
 Environment=LD_LIBRARY_PATH=/opt/python/lib ALSA_CONFIG_PATH={CARD}/asound.conf
 ReadWritePaths=-{CARD}
@@ -53,9 +53,10 @@ START = f"""
 mkdir -p /dev/snd
 for node in {" ".join(f"{name}:{major}" for name, major in NODES.items())}; do
   mknod -m 660 /dev/${{node%:*}} c ${{node#*:}} 0; done
-chgrp audio /dev/snd/*; chgrp gpio /dev/gpiochip0; chmod 666 /dev/other
-{{ echo Character devices:; echo {ALSA_MAJOR} alsa; echo {GPIO_MAJOR} gpiochip
-   grep -vE 'alsa|gpiochip|Character|^ *({ALSA_MAJOR}|{GPIO_MAJOR}|{OTHER_MAJOR}) ' /proc/devices; }} > /devices
+chgrp audio /dev/snd/*; chgrp gpio /dev/gpiochip0; chgrp spi /dev/spidev0.0; chmod 666 /dev/other
+{{ echo Character devices:; echo {ALSA_MAJOR} alsa; echo {GPIO_MAJOR} gpiochip; echo {SPI_MAJOR} spi
+   grep -vE 'alsa|gpiochip| spi$|Character|^ *({ALSA_MAJOR}|{GPIO_MAJOR}|{SPI_MAJOR}|{OTHER_MAJOR}) ' /proc/devices
+}} > /devices
 mount --bind /devices /proc/devices
 exec /lib/systemd/systemd --unit=basic.target
 """

@@ -61,6 +61,7 @@ def main(place: Path) -> None:
     tries: dict[str, Callable[[], object]] = {
         "sound": opened("/dev/snd/pcmC0D0p"),
         "gpio": opened("/dev/gpiochip0"),
+        "spi": opened("/dev/spidev0.0"),
         "other": opened("/dev/other"),
         "null": opened("/dev/null"),
         "netlink": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW),

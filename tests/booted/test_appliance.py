@@ -116,9 +116,9 @@ def probed(machine: Machine, unit: str, place: str) -> dict[str, object]:
 def test_the_appliances_sandbox_lets_through_what_it_needs_and_no_more(machine: Machine) -> None:
     found = probed(machine, "voice-appliance", "/var/lib/voice-appliance")
     assert {ALSA_MAJOR, GPIO_MAJOR}.isdisjoint({OTHER_MAJOR})
-    nodes = {name: found[name] for name in ("sound", "gpio", "other", "null")}
+    nodes = {name: found[name] for name in ("sound", "gpio", "spi", "other", "null")}
     # ENXIO: let through, and no driver behind it here. EPERM: the device rule, before file modes are looked at.
-    assert nodes == {"sound": "ENXIO", "gpio": "ENXIO", "other": "EPERM", "null": "ok"}
+    assert nodes == {"sound": "ENXIO", "gpio": "ENXIO", "spi": "ENXIO", "other": "EPERM", "null": "ok"}
     needed = ("inet", "unix", "name", "state", "cpuinfo", "callback", "gpio_library", "sound_libraries")
     assert {name: found[name] for name in needed} == dict.fromkeys(needed, "ok")
     refused = {

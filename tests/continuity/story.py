@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from random import Random
 
 from appliance.conversation.state import Phase, Turns
@@ -40,10 +41,15 @@ class Verdict:
 
 def tell(seed: int, turns: Turns = Turns.LOCAL, *, cuts: int = 1, moves: bool = False) -> Verdict:
     """Tell the story of ``seed`` once whole, then with the line broken at random steps of it."""
-    whole = run(_tell(seed, turns, frozenset(), 0))
-    chance = Random(f"{seed} cuts")
-    at = frozenset(chance.randint(1, whole.steps) for _ in range(cuts))
-    return run(_tell(seed, turns, at, chance.randint(1, whole.steps) if moves else 0))
+    steps, chance = _length(seed, turns), Random(f"{seed} cuts")
+    at = frozenset(chance.randint(1, steps) for _ in range(cuts))
+    return run(_tell(seed, turns, at, chance.randint(1, steps) if moves else 0))
+
+
+@cache
+def _length(seed: int, turns: Turns) -> int:
+    """Count the steps of the story when nothing breaks."""
+    return run(_tell(seed, turns, frozenset(), 0)).steps
 
 
 async def _tell(seed: int, turns: Turns, cuts: frozenset[int], move_at: int) -> Verdict:

@@ -59,10 +59,4 @@ SABOTAGES: dict[str, tuple[type, str, Callable[..., Any]]] = {
 def test_the_yardstick_notices(sabotage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     of, name, instead = SABOTAGES[sabotage]
     monkeypatch.setattr(of, name, instead)
-    found = 0
-    for seed in range(40):
-        try:
-            found += not tell(seed, Turns.LOCAL, cuts=2).flawless
-        except Exception:  # noqa: BLE001 a sabotage may also break what it meets
-            found += 1
-    assert found
+    assert not all(tell(seed, Turns.LOCAL, cuts=2).flawless for seed in range(40))

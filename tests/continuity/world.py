@@ -153,8 +153,9 @@ class Loudspeaker:
     def cue(self, sound: Sound) -> None:
         self.told.append(sound.value)
 
-    def set_gate(self, is_open: bool, turn: int) -> None:
+    def set_gate(self, is_open: bool, turn: int, since: float | None) -> None:
         """The microphone's last audio follows when the gate closes."""
+        del since
         if not is_open:
             self._world.tails.append(turn)
 

@@ -47,7 +47,7 @@ def test_gate_is_open_only_while_listening_with_an_open_microphone(space: Space)
 
 
 def test_open_microphone_is_always_shown(space: Space) -> None:
-    open_leds = {Led.LISTENING, Led.DEAF, Led.ATTENTIVE, Led.THINKING, Led.SPEAKING, Led.OFFLINE, Led.CALIBRATING}
+    open_leds = {Led.LISTENING, Led.DEAF, Led.ATTENTIVE, Led.THINKING, Led.SPEAKING, Led.CALIBRATING}
     for state in space.steps:
         seen = mirror(state, space.settings)
         if seen.microphone:

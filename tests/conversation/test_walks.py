@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from appliance.conversation import effects as do
 from appliance.conversation import events as ev
-from appliance.conversation.state import Led, Phase, Turns
+from appliance.conversation.state import Led, Phase, Settings, Turns
 from tests.conversation.walk import HOLD_RELEASE, TAP_RELEASE, Walk, up
 
 ERROR = [do.Cue(do.Sound.ERROR), do.Explain()]
@@ -51,6 +51,15 @@ def test_hold_in_the_follow_up_window_is_push_to_talk() -> None:
     walk.answered()
     walk.tell(ev.ResponseFinished("resp_1"), ev.PlaybackDrained(), ev.TalkPressed(), ev.TalkHeld())
     assert walk.tell(HOLD_RELEASE)[0] == do.CommitTurn()
+
+
+def test_an_open_microphone_is_shown_although_the_service_is_away() -> None:
+    walk = Walk(Settings(hands_free=True))
+    walk.tell(ev.VoiceStarted(), ev.VoiceEnded(), ev.LinkLost(was_up=False), ev.PhaseTimeout())
+    assert walk.is_in(Phase.IDLE)
+    assert walk.shows(Led.ATTENTIVE)
+    walk.tell(ev.MuteToggled())
+    assert walk.shows(Led.OFFLINE)
 
 
 def test_follow_up_window_closes_by_itself_without_a_sound() -> None:

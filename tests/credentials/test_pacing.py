@@ -31,6 +31,8 @@ def test_a_press_is_never_held_but_by_the_devices_own_quota() -> None:
     pacing = Pacing(random.Random(1).uniform)
     pacing.failed(0.0, "quota_exceeded", 30.0)
     assert (pacing.held_s(0.0), pacing.held_s(29.0), pacing.held_s(30.0)) == (30.0, 1.0, 0.0)
+    pacing.failed(0.0, "quota_exceeded", 40_000.0)
+    assert pacing.held_s(0.0) == 30.0, "its owner may raise it before the day is over"
     pacing.succeeded()
     assert pacing.held_s(0.0) == 0.0
     pacing.failed(0.0, "quota_exceeded")

@@ -167,6 +167,24 @@ def test_gpio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert asyncio.run(machine.gpio(config.load(path), runs=False, dev=tmp_path)).mark is Mark.NOTE
 
 
+def test_the_bus_of_the_leds_is_looked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text('board = "respeaker-2mic"\n')
+    loaded = config.load(path)
+    assert machine.groups_for(loaded) == ("audio", "gpio", "spi")
+    (found,) = machine.light(loaded, tmp_path)
+    assert found.what == f"there is no {tmp_path}/spidev0.0"
+    assert "dtparam=spi=on" in found.remedy
+    (tmp_path / "spidev0.0").touch()
+    assert list(machine.light(loaded, tmp_path)) == []
+    path.write_text('board = "respeaker-2mic"\n[panel]\nbackend = "none"\n')
+    assert machine.groups_for(config.load(path)) == ("audio",)
+    for board, groups in (("i2s-mems", ("audio", "gpio")), ("usb", ("audio",))):
+        path.write_text(f'board = "{board}"\n')
+        assert machine.groups_for(config.load(path)) == groups
+        assert list(machine.light(config.load(path), tmp_path / "none")) == []
+
+
 # --- systemd's view ---
 
 RUNS = {

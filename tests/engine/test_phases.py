@@ -6,7 +6,7 @@ import asyncio
 
 from appliance.audio import facts as heard
 from appliance.conversation import events as ev
-from appliance.conversation.state import Led, Phase
+from appliance.conversation.state import Led, Phase, State
 from appliance.errors import DeviceError
 from tests.engine.rig import Rig, play
 
@@ -101,7 +101,56 @@ def test_hands_free_and_muted_is_deaf() -> None:
     play(story, hands_free=True)
 
 
+def test_what_a_press_begins_has_no_past_and_what_a_voice_begins_has() -> None:
+    async def story(at: Rig) -> None:
+        await asyncio.sleep(5)
+        at.press()
+        assert at.duplex.asked_at == at.loop.time()
+        at.engine.post(ev.TalkReleased(0, 0))
+        at.press()
+        at.release(50)
+        assert at.phase() is Phase.IDLE
+        await asyncio.sleep(1)
+        at.engine.audio_fact(heard.VoiceBegan(at.loop.time() - 0.1))
+        assert at.phase() is Phase.LISTENING
+        assert at.duplex.asked_at is None
+
+    play(story, hands_free=True)
+
+
+def test_a_hold_in_the_window_begins_its_turn_with_the_press() -> None:
+    async def story(at: Rig) -> None:
+        at.tapped_question()
+        at.reply()
+        at.engine.audio_fact(heard.Drained(2, {"i1": 2000.0}))
+        await asyncio.sleep(3)
+        pressed_at = at.loop.time()
+        at.press()
+        await asyncio.sleep(0.35)
+        at.engine.post(ev.TalkHeld())
+        assert at.duplex.gate_open
+        assert at.duplex.asked_at == pressed_at
+
+    play(story)
+
+
 # --- mute in each phase ---
+
+
+def test_muted_the_microphone_is_barred() -> None:
+    async def story(at: Rig) -> None:
+        for muted in (True, False, True):
+            at.engine.post(ev.MuteToggled())
+            assert at.duplex.barred is muted
+
+    play(story)
+
+
+def test_muted_from_the_start_it_is_barred() -> None:
+    async def story(at: Rig) -> None:
+        assert at.duplex.barred
+
+    play(story, state=State(muted=True))
 
 
 def test_mute_while_listening_throws_the_turn_away_here_and_at_the_server() -> None:

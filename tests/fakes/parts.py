@@ -19,6 +19,8 @@ class RecordedDuplex:
         self._pushes = 0
         self._on_done: Callable[[Loop | None], None] | None = None
         self.cancels = True
+        self.barred = self.gate_open = False
+        self.asked_at: float | None = None
 
     def push(self, item_id: str, pcm: bytes) -> int:
         self._pushes += 1
@@ -28,6 +30,9 @@ class RecordedDuplex:
     def set_microphone(self, wanted: bool) -> None:
         self._told.append(("microphone", wanted))
         self.found(None)
+
+    def bar_microphone(self, barred: bool) -> None:
+        self.barred = barred
 
     def set_reference(self, late_ms: float) -> None:
         self._told.append(("reference", late_ms))
@@ -45,8 +50,9 @@ class RecordedDuplex:
     def set_speaker(self, wanted: bool) -> None:
         self._told.append(("speaker", wanted))
 
-    def set_gate(self, is_open: bool, turn: int) -> None:
+    def set_gate(self, is_open: bool, turn: int, asked_at: float | None = None) -> None:
         self._told.append(("gate", is_open, turn))
+        self.gate_open, self.asked_at = is_open, asked_at
 
     def end_item(self, item_id: str) -> None:
         self._told.append(("end_item", item_id))

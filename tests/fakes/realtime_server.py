@@ -13,6 +13,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
@@ -33,6 +34,10 @@ class Script:
     think_s: float = 0.0
     open_delay_s: float = 0.0
     refuse_status: int = 0  # HTTP status at the upgrade
+    refuse_first: list[int] = field(default_factory=list)  # HTTP statuses of the first upgrades, one each
+    models_gone: tuple[str, ...] = ()  # answered with 404 at the upgrade
+    ending: Event = field(default_factory=dict)  # of the next response.done: status and what belongs to it
+    speechless: bool = False  # the next response has no audio
     words: str = "This is the answer."
     calls: list[Event] = field(default_factory=list)  # function calls of the first response
     announce: bool = True  # send response.created
@@ -45,10 +50,11 @@ class Script:
 
 @dataclass
 class Heard:
-    """One event of the client, with its time of arrival (monotonic s)."""
+    """One event of the client, with its time of arrival (monotonic s) and the number of its connection."""
 
     at: float
     event: Event
+    connection: int = 0
 
 
 class RealtimeServer:
@@ -61,6 +67,7 @@ class RealtimeServer:
         self.connections: list[ServerConnection] = []
         self.sent_first_delta_at: list[float] = []
         self.responses = 0
+        self.models: list[str] = []  # asked for, at each upgrade
         self._server: Server | None = None
         self._speaking: asyncio.Task[None] | None = None
 
@@ -69,6 +76,7 @@ class RealtimeServer:
         self.script = script
         self.heard, self.audio, self.connections, self.sent_first_delta_at = [], [], [], []
         self.responses = 0
+        self.models = []
 
     async def __aenter__(self) -> Self:
         self._server = await serve(
@@ -128,22 +136,29 @@ class RealtimeServer:
     async def _upgrade(self, _: ServerConnection, request: Request) -> Response | None:
         if self.script.open_delay_s:
             await asyncio.sleep(self.script.open_delay_s)
-        if self.script.refuse_status or "authorization" not in request.headers:
-            status = self.script.refuse_status or 401
-            return Response(status, "refused", Headers(), b"{}")
+        model = parse_qs(urlsplit(request.path).query).get("model", [""])[0]
+        self.models.append(model)
+        status = self.script.refuse_status
+        if self.script.refuse_first:
+            status = self.script.refuse_first.pop(0)
+        elif model in self.script.models_gone:
+            status = 404
+        if status or "authorization" not in request.headers:
+            return Response(status or 401, "refused", Headers(), b"{}")
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:
         self.connections.append(connection)
+        number = len(self.connections)
         await self.say({"type": "session.created", "session": {"id": "sess_1"}})
         with contextlib.suppress(ConnectionClosed):
             async for frame in connection:
-                await self._take(json.loads(frame))
+                await self._take(json.loads(frame), number)
         if self._speaking is not None and self.connections[-1] is connection:
             self._speaking.cancel()
 
-    async def _take(self, event: Event) -> None:
-        self.heard.append(Heard(time.monotonic(), event))
+    async def _take(self, event: Event, connection: int) -> None:
+        self.heard.append(Heard(time.monotonic(), event, connection))
         kind = event["type"]
         if (body := self.script.errors.pop(kind, None)) is not None:
             await self.say({"type": "error", "error": {"event_id": event.get("event_id"), **body}})
@@ -192,8 +207,9 @@ class RealtimeServer:
             for call in calls:
                 item = {"type": "function_call", "id": f"item_{call['call_id']}", "status": "completed", **call}
                 await self.say({"type": "response.output_item.done", "response_id": response_id, "item": item})
-        else:
+        elif not script.speechless:
             await self._stream(response_id, item_id)
+        script.speechless = False
         if script.finish:
             await self._done(response_id, "completed")
 
@@ -202,15 +218,15 @@ class RealtimeServer:
         item = {"id": item_id, "type": "message", "role": "assistant"}
         await self.say({"type": "response.output_item.added", "response_id": response_id, "item": item})
         await self.say({"type": "response.output_audio_transcript.delta", "delta": script.words, **base})
-        size, began = script.delta_ms * 48, time.monotonic()
-        for index, at in enumerate(range(0, len(script.reply), size)):
+        size, began, reply = script.delta_ms * 48, time.monotonic(), script.reply
+        for index, at in enumerate(range(0, len(reply), size)):
             due = began + script.pace * at / 48_000
             due += sum(script.gaps[k % len(script.gaps)] for k in range(index + 1)) if script.gaps else 0.0
             if (wait := due - time.monotonic()) > 0:
                 await asyncio.sleep(wait)
             if index == 0:
                 self.sent_first_delta_at.append(time.monotonic())
-            delta = base64.b64encode(script.reply[at : at + size]).decode()
+            delta = base64.b64encode(reply[at : at + size]).decode()
             await self.say({"type": "response.output_audio.delta", "delta": delta, **base})
         await self.say({"type": "response.output_audio.done", **base})
 
@@ -223,6 +239,9 @@ class RealtimeServer:
             "output_token_details": {"audio_tokens": 8, "text_tokens": 2},
         }
         response = {"id": response_id, "status": status, "output": [], "usage": usage}
+        if status == "completed":
+            ending, self.script.ending = self.script.ending, {}
+            response |= ending
         await self.say({"type": "response.done", "response": response})
 
     async def _cancelled(self) -> None:

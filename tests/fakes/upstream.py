@@ -6,6 +6,7 @@ Mints ``ek_`` secrets and remembers what it was asked. ``script`` holds answers 
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections import deque
@@ -44,6 +45,11 @@ class Answer:
 class _Server(ThreadingHTTPServer):
     request_queue_size = 512  # a fleet connects at once; five would make the sixth wait for a second
     daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went, or was cut off, is nothing to write about."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class FakeUpstream:

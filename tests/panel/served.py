@@ -46,6 +46,12 @@ class Appliance:
     def set_volume(self, percent: int) -> None:
         self.told.append(("volume", percent))
 
+    def try_sound(self) -> None:
+        self.told.append(("try-sound", None))
+
+    def stand_still(self) -> None:
+        self.told.append(("stand-still", None))
+
     def status(self) -> dict[str, object]:
         return {"phase": "idle", "ok": "shadowed", "level_dbfs": float("-inf")}
 

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from appliance.credentials.enrolment import Enrolment
-from appliance.errors import ProvisioningError
+from appliance.errors import ConfigError, ProvisioningError
 from appliance.provisioning import configuration
 from appliance.provisioning import upstream as upstreams
 from appliance.provisioning.configuration import OpenAIProfile, StaticProfile
@@ -252,3 +252,51 @@ def test_a_provider_that_does_not_answer_in_time(
         assert len(upstream.asked) == 1
 
     run(tmp_path, capsys, story)
+
+
+def _listed(base_url: str) -> configuration.Profile:
+    session = {"type": "realtime", "model": "one"}
+    section = OpenAIProfile(base_url=base_url, api_key_file="k", session=session, fallback_models=("two", "three"))
+    return configuration.from_file("profiles.default", "default", section)
+
+
+@pytest.mark.parametrize("gone", [Answer.failure(404, "not_found"), Answer.failure(400, "model_not_found")])
+def test_a_secret_is_minted_for_the_first_model_that_is_not_gone(tmp_path: Path, gone: Answer) -> None:
+    (tmp_path / "k").write_text(KEY)
+
+    async def story(upstream: FakeUpstream) -> None:
+        async with httpx2.AsyncClient() as client:
+            source = upstreams.OpenAIUpstream(
+                OpenAIProfile(base_url=upstream.url, api_key_file="k", session={}),
+                _listed(upstream.url),
+                tmp_path / "k",
+                client,
+            )
+            upstream.script += [gone]
+            assert (await source.mint("x")).model == "two"
+            assert [asked.body["session"]["model"] for asked in upstream.asked] == ["one", "two"]
+            assert source.fallback_models == (), "a secret is good for its model alone"
+            upstream.script += [gone, gone, gone]
+            with pytest.raises(upstreams.UpstreamError) as refused:
+                await source.mint("x")
+            assert refused.value.code == "upstream_unavailable"
+            upstream.script += [Answer.failure(500, "server_error")]
+            with pytest.raises(upstreams.UpstreamError):
+                await source.mint("x")
+            assert upstream.asked[-1].body["session"]["model"] == "one", "only a model that is gone leads to the next"
+
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
+def test_a_static_server_lets_the_device_choose_from_the_list() -> None:
+    section = StaticProfile(url="ws://127.0.0.1:1/v1/realtime", key="k", model="one", fallback_models=("two",))
+    profile = configuration.from_file("profiles.default", "default", section)
+    assert upstreams.StaticUpstream(section, profile, None).fallback_models == ("two",)
+
+
+@pytest.mark.parametrize("models", [("",), tuple("abcdefghi")])
+def test_a_list_of_models_is_short_and_has_names(models: tuple[str, ...]) -> None:
+    section = StaticProfile(url="ws://127.0.0.1:1/v1/realtime", key="k", model="one", fallback_models=models)
+    with pytest.raises(ConfigError, match="fallback_models"):
+        configuration.from_file("profiles.default", "default", section)

@@ -48,6 +48,8 @@ class Link:
         self.on_fact: Callable[[Fact], None] = lambda _: None
         self.sent: list[tuple[float, float]] = []
         self.minted = 0
+        self.good_for_s = 0.0  # its tickets
+        self.fallback_models: tuple[str, ...] = ()
         self.needs: list[Need] = []
         self.ended: list[tuple[str, float, str]] = []
         self.mint: Callable[[], Awaitable[Ticket]] = self.own_mint
@@ -84,7 +86,10 @@ class Link:
     async def own_mint(self) -> Ticket:
         """Mint a ticket for the address of this link."""
         self.minted += 1
-        return Ticket(self.url, self.model, Secret(f"{SECRET}{self.minted}"), session_id=f"s{self.minted}")
+        secret = Secret(f"{SECRET}{self.minted}")
+        return Ticket(
+            self.url, self.model, secret, None, f"s{self.minted}", self.good_for_s, fallback_models=self.fallback_models
+        )
 
     def _fact(self, fact: Fact) -> None:
         self.facts.append(fact)

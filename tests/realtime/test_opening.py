@@ -11,8 +11,9 @@ from websockets.asyncio.server import ServerConnection
 
 from appliance.conversation.events import LinkLost, LinkRefused, ResponseStarted
 from appliance.errors import ProvisioningError
+from appliance.realtime.dialling import SPARE_MARGIN_S
 from appliance.realtime.facts import Configured, Fact, Stage
-from appliance.realtime.session import Ticket
+from appliance.realtime.session import Need, Ticket
 from tests.fakes.realtime_server import RealtimeServer, Script
 from tests.realtime.link import QUICK, SECRET, Link, answering, http, opened, say, serving, set_up
 
@@ -242,5 +243,80 @@ def test_a_server_may_ask_for_patience(headers: tuple[str, ...], waits: float) -
             link = await opened(url)
             assert link.facts == [LOST]
             assert link.session._dialler.retry_after_s == waits
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("status", "minted"), [(503, 1), (429, 1), (401, 4)])
+def test_a_credential_that_no_server_has_taken_is_used_at_the_next_attempt(status: int, minted: int) -> None:
+    async def main() -> None:
+        async with RealtimeServer(Script(refuse_status=status)) as server, Link(server.url) as link:
+            link.good_for_s = 60.0
+            for count in (1, 2):
+                link.session.open(Need.PRESS)
+                await link.end(count)
+            assert link.minted == minted
+            server.script.refuse_status = 0
+            link.session.open(Need.PRESS)
+            assert isinstance(await link.end(3), Configured)
+            await server.hang_up(1006)
+            await link.until(LOST_UP)
+            before = link.minted
+            link.session.open(Need.PRESS)
+            await link.end(5)
+            assert link.minted == before + 1, "what opened a session is not used again"
+
+    asyncio.run(main())
+
+
+def test_a_credential_near_its_end_is_not_kept() -> None:
+    async def main() -> None:
+        async with RealtimeServer(Script(refuse_status=503)) as server, Link(server.url) as link:
+            link.good_for_s = SPARE_MARGIN_S
+            for count in (1, 2):
+                link.session.open(Need.PRESS)
+                await link.end(count)
+            assert link.minted == 2
+
+    asyncio.run(main())
+
+
+def test_where_a_model_is_gone_the_next_one_of_the_list_is_asked_for_with_the_same_credential() -> None:
+    async def main() -> None:
+        async with RealtimeServer(Script(models_gone=("one", "two"))) as server, Link(server.url, model="one") as link:
+            link.good_for_s, link.fallback_models = 60.0, ("two", "three")
+            link.session.open(Need.PRESS)
+            assert isinstance(await link.end(), Configured)
+            assert (server.models, link.minted) == (["one", "two", "three"], 1)
+            assert link.protocol.model == "three"
+            link.session.open(Need.PRESS)
+            await link.end(2)
+            assert server.models[3:] == ["three"], "what is gone is not asked for again"
+            server.script.models_gone = ("one", "two", "three")
+            link.session.open(Need.PRESS)
+            assert await link.end(3) == LinkRefused("model_not_found")
+            server.script.models_gone = ("two", "three")
+            link.session.open(Need.PRESS)
+            await link.end(4)
+            assert link.protocol.model == "one", "when all were gone, one may be back"
+
+    asyncio.run(main())
+
+
+def test_a_model_that_goes_in_the_middle_costs_the_session_and_not_the_question() -> None:
+    gone = {"error": {"type": "invalid_request_error", "code": "model_not_found", "message": "gone"}}
+
+    async def main() -> None:
+        async with RealtimeServer() as server, Link(server.url, model="one") as link:
+            link.fallback_models = ("two",)
+            link.session.open(Need.PRESS)
+            await link.end()
+            await server.say({"type": "error", **gone})
+            assert await link.end(2) == LOST_UP
+            link.session.open(Need.PRESS)
+            assert isinstance(await link.end(3), Configured)
+            assert server.models == ["one", "two"]
+            await server.say({"type": "error", **gone})
+            assert await link.end(4) == LinkRefused("model_not_found")
 
     asyncio.run(main())

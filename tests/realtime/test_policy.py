@@ -147,3 +147,23 @@ def test_counters_do_not_grow_with_what_a_server_makes_up() -> None:
     assert len(talk.protocol.counters) <= 130
     assert all(len(name) <= 48 for name in talk.protocol.counters)
     assert sum(talk.protocol.counters.values()) == 1000
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_response_that_cannot_be_cancelled_is_over(named: bool) -> None:
+    """Some servers lose a response.done: without this nothing could be asked for in that session any more."""
+    talk = Talk().open()
+    talk.protocol.request_response()
+    talk.pump()
+    talk.say("response.created", response={"id": "r1"})
+    talk.protocol.interrupt()
+    talk.pump()
+    cancel = talk.sent[-1]
+    assert cancel["type"] == "response.cancel"
+    mine = {"event_id": cancel["event_id"]} if named else {}
+    told = talk.say("error", error={"code": "response_cancel_not_active", "message": "none active", **mine})
+    assert ev.ResponseFinished("r1", ev.Outcome.CANCELLED) in told
+    assert talk.say("error", error={"code": "response_cancel_not_active", "message": "none active", **mine}) == []
+    talk.protocol.request_response()
+    talk.pump()
+    assert talk.sent[-1]["type"] == "response.create"

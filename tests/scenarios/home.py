@@ -50,7 +50,8 @@ class Background:
 class Provisioning:
     """The real service, with a static upstream."""
 
-    def __init__(self, directory: Path, upstream_url: str, issuer: str = "") -> None:
+    def __init__(self, directory: Path, upstream_url: str, issuer: str = "", more: str = "") -> None:
+        """``more`` is added to its server.toml."""
         self.directory = directory
         key = directory / "key"
         directory.mkdir(parents=True, exist_ok=True)
@@ -65,6 +66,8 @@ class Provisioning:
             str(key),
             *(("--issuer", issuer) if issuer else ()),
         )
+        with (directory / "server.toml").open("a") as file:
+            file.write(more)
         self.token = self._cli("tokens", "create", "--uses", "100", "--quiet").strip()
         command = [sys.executable, "-m", "appliance.provisioning.cli", "serve", "--data", str(directory), "--port", "0"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)

@@ -178,7 +178,11 @@ BAD_FILES = {
     "wrong type": ('[audio]\nvolume = "loud"\n', 78, ["audio.volume", "'loud'", "Expected `int`"]),
     "out of bounds": ("[audio]\nvolume = 300\n", 78, ["audio.volume", "300", "<= 100"]),
     "unknown board": ('board = "virtal"\n', 78, ["board = 'virtal'", "did you mean 'virtual'"]),
-    "no microphone": ("[audio]\nmicrophones = [5]\n", 1, ["microphones = [5]", "1 channel", "channels 0 to 0"]),
+    "no microphone": (
+        'board = "virtual"\n[audio]\nmicrophones = [5]\n',
+        1,
+        ["microphones = [5]", "1 channel", "channels 0 to 0"],
+    ),
     "absent device": ('[audio]\ncapture = "hw:9"\n', 1, ["cannot open the microphone", "hw:9", "is it plugged in?"]),
     "not TOML": ("board = \n", 78, ["not TOML", "line 1"]),
 }

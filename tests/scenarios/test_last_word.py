@@ -23,6 +23,7 @@ from appliance.config import load
 from appliance.kept import Kept, save
 from appliance.translation import gain_of
 from tests.fakes.card import VirtualCard
+from tests.fakes.card.mixer import Control, VirtualMixer
 from tests.scenarios.home import ROOT, best_lag, correlation
 
 Said = subprocess.Popen[str]
@@ -82,6 +83,19 @@ def test_it_says_so_even_at_volume_0_and_stays_until_it_is_told_to_end(
         assert process.poll() is None, "it stays, for the light"
         process.send_signal(signal.SIGTERM)
         assert process.wait(5) == 0
+
+
+def test_a_codec_is_unmuted_before_it_says_it(tmp_path: Path, virtual_card: Callable[..., VirtualCard]) -> None:
+    card = virtual_card()
+    mixer = VirtualMixer(tmp_path / "mixer", "vhw", [Control("Speaker Playback Volume", 127, 2)])
+    devices = "".join(f'[{part}]\ndevice = "vhw"\n' for part in ("capture", "playback"))
+    (tmp_path / "own.toml").write_text(f'name = "Own"\nmixer = [{{ control = "Speaker", volume = 100 }}]\n{devices}')
+    path = tmp_path / "appliance.toml"
+    path.write_text(f'board = "own"\n[panel]\nbackend = "none"\n[state]\ndirectory = "{tmp_path / "state"}"\n')
+    with saying(path, card, VOICE_APPLIANCE_HARDWARE=str(tmp_path), **mixer.with_card(card)) as process:
+        lines_until(process, "said: ")
+    assert mixer.values() == {"Speaker Playback Volume": (100, 100)}
+    assert loudness_of(card, "gives-up") > 0
 
 
 def test_the_light_shows_the_fault_as_long_as_it_stays(tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ def _from_file(profile: Profile) -> StoredProfile:
     return StoredProfile(
         upstream=profile.upstream,
         model=profile.model,
+        fallback_models=profile.fallback_models,
         instructions=instructions if isinstance(instructions, str) else "",
         tools=tools if isinstance(tools, list) else [],
         session=session,
@@ -160,6 +161,7 @@ def _fields(stored: StoredProfile) -> dict[str, str]:
     return {
         "upstream": stored.upstream,
         "model": stored.model,
+        "fallback_models": ", ".join(stored.fallback_models),
         "voice": stored.voice,
         "instructions": stored.instructions,
         "tools": _pretty(stored.tools) if stored.tools else "",
@@ -182,6 +184,7 @@ def _read(form: dict[str, str]) -> StoredProfile:
     limits = {name: _number(form, name) for name in _LIMITS}
     content = {
         **{name: form.get(name, "").strip() for name in ("upstream", "model", "voice", "instructions")},
+        "fallback_models": form.get("fallback_models", "").replace(",", " ").split(),
         "tools": _json(form, "tools", "[]"),
         "session": _json(form, "session", "{}"),
         "max_session_s": _number(form, "max_session_s"),

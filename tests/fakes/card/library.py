@@ -1,4 +1,7 @@
-"""Compiles the virtual card's ALSA plugin, once per version of its source. Not for: using it (``vcard``)."""
+"""Compiles the virtual card's ALSA plugin, and other small libraries of the tests, once per version of a source.
+
+Not for: using them (``vcard``).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ class CardBuildError(RuntimeError):
     """The plugin cannot be built on this machine; the text names the packages that are missing."""
 
 
-def build(source: Path = SOURCE, cache: Path = CACHE) -> Path:
+LIBRARIES = ("-lasound", "-lm")
+
+
+def build(source: Path = SOURCE, cache: Path = CACHE, libraries: tuple[str, ...] = LIBRARIES) -> Path:
     """The path of the compiled plugin, ``cache/<hash>/libvcard.so``; compiles when that does not exist.
 
     Raises:
@@ -31,16 +37,16 @@ def build(source: Path = SOURCE, cache: Path = CACHE) -> Path:
         # Parallel test runs may build at the same time: each under its own name, the rename is atomic.
         with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
             built = Path(scratch) / library.name
-            _compile(source, built)
+            _compile(source, built, libraries)
             built.replace(library)
     return library
 
 
-def _compile(source: Path, target: Path) -> None:
+def _compile(source: Path, target: Path, libraries: tuple[str, ...]) -> None:
     if shutil.which(COMMAND[0]) is None:
         raise CardBuildError("no gcc to build the virtual sound card; apt-get install gcc libasound2-dev")
     run = subprocess.run(
-        [*COMMAND, "-o", target, source, "-lasound", "-lm"],
+        [*COMMAND, "-o", target, source, *libraries],
         capture_output=True,
         text=True,
         check=False,

@@ -1,0 +1,82 @@
+"""What an image has besides, so that it can be updated: RAUC, who may sign, the units; and the bundle of that image.
+
+Responsible for: `KEYS=`, the folder that image/update/make-keys made. Without it an image takes no updates: there would
+be nobody whose signature it could trust. Not for: what an update does (``appliance.update``).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from image.profile import FOLDER, Base, ImageError
+from image.rootfs import run
+
+OVERLAY = FOLDER / "overlay" / "update"
+UNITS = FOLDER.parent / "systemd"
+SHIPPED = (
+    "voice-appliance-update.service",
+    "voice-appliance-update.timer",
+    "voice-appliance-confirm.service",
+    "voice-appliance-restart.path",
+    "voice-appliance-restart.service",
+)
+ENABLED = (
+    "voice-appliance-update.timer",
+    "voice-appliance-confirm.service",
+    "voice-appliance-restart.path",
+    "voice-appliance-leave-trial.timer",
+)
+PACKAGES = ("rauc", "rauc-service")
+
+
+def keys() -> Path | None:
+    """Return the folder that `KEYS=` names, if it does.
+
+    Raises:
+        ImageError: there is no keyring in it.
+    """
+    named = os.environ.get("KEYS", "")
+    if not named:
+        return None
+    folder = Path(named).expanduser()
+    if not (folder / "keyring.pem").is_file():
+        raise ImageError(f"KEYS={named}: no keyring.pem is in there\nhint: image/update/make-keys {named}")
+    return folder
+
+
+def with_packages(base: Base) -> Base:
+    """Add what updates need to what every image has."""
+    return msgspec.structs.replace(base, packages=(*base.packages, *PACKAGES))
+
+
+def compatible(kernel: str) -> str:
+    """Name the kind of images that fit each other: one kernel's are no other's."""
+    return f"voice-appliance-arm64-{kernel}"
+
+
+def equip(root: Path, keys: Path, kernel: str) -> Sequence[str]:
+    """Put settings, keyring and units into the tree ``root``; returns the units to be enabled."""
+    shutil.copytree(OVERLAY, root, dirs_exist_ok=True, symlinks=True)
+    settings = root / "etc/rauc/system.conf"
+    settings.write_text(settings.read_text("utf-8").replace("voice-appliance-arm64-@KERNEL@", compatible(kernel)))
+    shutil.copyfile(keys / "keyring.pem", root / "etc/rauc/keyring.pem")
+    for name in SHIPPED:
+        shutil.copy(UNITS / name, root / "etc/systemd/system")
+    return ENABLED
+
+
+def bundle(parts: Path, keys: Path, kernel: str, version: str, out: Path, log: Path, *, epoch: int) -> None:
+    """Sign the image's own root and boot file systems as an update.
+
+    Raises:
+        ImageError: rauc is not here or fails.
+    """
+    out.unlink(missing_ok=True)
+    call = [str(FOLDER / "update/make-bundle"), "--version", version, "--compatible", compatible(kernel)]
+    files = ["--root", str(parts / "root_a.img"), "--boot", str(parts / "boot_a.img")]
+    run([*call, *files, "--keys", str(keys), "--out", str(out)], log, epoch=epoch)

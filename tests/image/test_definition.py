@@ -1,0 +1,162 @@
+"""What goes into the image: packages, kernels, mirrors, locks; and what lies beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from image import mirrors, papers, profile, program, rootfs, tree
+from image.__main__ import plan
+from image.profile import ImageError
+from image.test.card import PATTERN
+from tests.scenarios.home import ROOT
+
+TARGETS = (
+    "Debian\tDebian-Security\thttp://mirror.example/security/\n"
+    "Raspbian\tRaspbian\thttp://mirror.example/raspbian\n"
+    "Debian\tDebian\thttp://mirror.example/main/\n"
+)
+DEBIAN, RPI = profile.load("debian"), profile.load("rpi")
+
+
+def plans() -> dict[str, dict[str, list[str]]]:
+    """Both kernels' plans, by the kind of their lines."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for kernel in ("debian", "rpi"):
+        for line in plan(kernel).splitlines():
+            kind, _, entry = line.partition(": ")
+            found.setdefault(kernel, {}).setdefault(kind, []).append(entry)
+    return found
+
+
+def test_the_switch_changes_only_kernel_firmware_and_sources() -> None:
+    told = plans()
+    same = ("package", "python")
+    assert {kind: told["debian"][kind] for kind in same} == {kind: told["rpi"][kind] for kind in same}
+    allowed = {"package of this kernel", "boot file of this kernel", "config.txt of this kernel",
+               "module of this kernel's initramfs", "source"}  # fmt: skip
+    assert set(told["debian"]) - {"kernel debian"} == set(told["rpi"]) - {"kernel rpi"} == allowed | set(same)
+    for name in (*DEBIAN.packages, *RPI.packages):
+        assert re.match(r"linux-image-|raspi-firmware$|firmware-", name), name
+
+
+def test_a_dry_run_fetches_nothing_and_names_what_is_missing() -> None:
+    command = [sys.executable, "-m", "image", "--kernel", "rpi", "--dry-run"]
+    told = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=ROOT, env={"PATH": "/nowhere"}
+    ).stdout
+    assert "source: deb [signed-by=<keyring>] <RPI_MIRROR> trixie main" in told
+    assert "package of this kernel: linux-image-rpi-2712" in told
+
+
+def test_a_mirror_is_that_of_this_machine_unless_told() -> None:
+    assert mirrors.find("debian", TARGETS, {}) == "http://mirror.example/main"
+    assert mirrors.find("security", TARGETS, {}) == "http://mirror.example/security"
+    assert mirrors.find("debian", TARGETS, {"MIRROR": "http://other.example/"}) == "http://other.example"
+    with pytest.raises(ImageError, match="RPI_MIRROR="):
+        mirrors.find("raspberrypi", TARGETS, {})
+
+
+def test_an_archive_without_a_keyring_is_refused() -> None:
+    with pytest.raises(ImageError, match="RPI_KEYRING is not set"):
+        mirrors.lines(RPI.sources, TARGETS, {"RPI_MIRROR": "http://pi.example"})
+
+
+def test_no_address_of_an_archive_is_written_down() -> None:
+    for path in (
+        *rootfs.files(ROOT / "image/profiles"),
+        *rootfs.files(ROOT / "image/overlay"),
+        ROOT / "image/packages.toml",
+    ):
+        assert "://" not in path.read_text(), path
+
+
+def test_an_unknown_kernel_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ImageError, match=r"KERNEL=pi: no such kernel profile\nhint: one of debian, rpi"):
+        profile.load("pi")
+
+
+def test_the_key_of_the_cache_knows_every_input() -> None:
+    base = profile.base()
+    assert rootfs.key(DEBIAN, base) == rootfs.key(DEBIAN, base) != rootfs.key(RPI, base)
+    more = profile.Base(sources=base.sources, packages=(*base.packages, "one-more"), building=base.building)
+    assert rootfs.key(DEBIAN, more) != rootfs.key(DEBIAN, base)
+    assert program.key(more) == program.key(base), "what is in the root does not make other wheels"
+
+
+def test_the_image_has_the_versions_that_the_tests_run_with() -> None:
+    """Of the packages that both locks name; only the image's own Python may ask for another."""
+    ours = {package.name: package.version for package in papers.from_lock((ROOT / "locks/gpio.txt").read_text())}
+    image = {package.name: package.version for package in papers.from_lock(program.LOCK.read_text())}
+    assert image == {name: version for name, version in ours.items() if name != "setuptools"}
+    fetched, made = program.split(program.LOCK.read_text())
+    assert {package.name for package in papers.from_lock(made)} == set(program.MADE_HERE)
+    assert len(papers.from_lock(fetched)) + len(program.MADE_HERE) == len(image)
+    assert all(package.sha256 for package in papers.from_lock(program.LOCK.read_text()))
+
+
+def test_an_account_with_a_password_or_an_empty_one_is_refused() -> None:
+    tree.refuse_logins("root:*:20000:0:::::\nvoice-appliance:!*:20000::::::\n")
+    with pytest.raises(ImageError, match="the account root has a password"):
+        tree.refuse_logins("root:$y$j9T$abc:20000:0:::::\n")
+    with pytest.raises(ImageError, match="the account pi has a password"):
+        tree.refuse_logins("pi::20000:0:::::\n")
+
+
+APT = """Package: libc6
+Version: 2.41-12
+Architecture: arm64
+SHA256: {a}
+Filename: pool/x.deb
+
+Package: tzdata
+Version: 1:2026a+b
+Architecture: all
+SHA256: {b}
+""".format(a="a" * 64, b="b" * 64)
+
+
+def test_the_bill_lists_every_package_with_its_hash_and_purl() -> None:
+    packages = [*papers.from_apt(APT), *papers.from_lock("h11==0.16.0 \\\n    --hash=sha256:" + "c" * 64 + "\n")]
+    bill = json.loads(papers.bill("image", "1.0", packages, epoch=1_790_000_000, sha256="d" * 64))
+    assert bill["spdxVersion"] == "SPDX-2.3"
+    assert bill["creationInfo"]["created"] == "2026-09-21T14:13:20Z"
+    found = {entry["name"]: entry for entry in bill["packages"]}
+    assert found["libc6"]["checksums"] == [{"algorithm": "SHA256", "checksumValue": "a" * 64}]
+    references = [entry["externalRefs"][0]["referenceLocator"] for entry in bill["packages"] if "externalRefs" in entry]
+    assert references == [
+        "pkg:deb/debian/libc6@2.41-12?arch=arm64",
+        "pkg:deb/debian/tzdata@1%3A2026a%2Bb?arch=all",
+        "pkg:pypi/h11@0.16.0",
+    ]
+    ids = [entry["SPDXID"] for entry in bill["packages"]]
+    assert len(set(ids)) == len(ids)
+    related = {entry["relatedSpdxElement"] for entry in bill["relationships"]}
+    assert related == set(ids)
+    assert papers.listing(packages).splitlines()[1].split("\t") == ["deb", "libc6", "2.41-12", "arm64", "a" * 64]
+
+
+def test_the_manifest_is_what_the_imager_reads() -> None:
+    made = papers.manifest(
+        "Voice appliance",
+        "1.0",
+        raw_bytes=3,
+        raw_sha256="e",
+        packed_bytes=2,
+        packed_sha256="f",
+        file="x.img.xz",
+        epoch=0,
+    )
+    (entry,) = json.loads(made)["os_list"]
+    assert (entry["extract_size"], entry["image_download_size"]) == (3, 2)
+    assert (entry["extract_sha256"], entry["image_download_sha256"], entry["url"]) == ("e", "f", "x.img.xz")
+
+
+@pytest.mark.parametrize("secret", ["ek_" + "0a" * 16, "vdt_" + "x" * 40, "vet_" + "A-" * 16, "sk-" + "y" * 40])
+def test_the_search_for_secrets_sees_tokens_and_not_their_prefixes(secret: str) -> None:
+    assert PATTERN.search(b"\0" + secret.encode() + b"\0")
+    assert not PATTERN.search(b'prefixes = ("ek_", "vdt_", "vet_", "sk-")')

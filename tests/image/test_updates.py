@@ -1,0 +1,88 @@
+"""What `KEYS=` adds to an image fits the card's layout and what the updater counts on."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from appliance.update import commands, rauc
+from image import layout, updates
+from image.__main__ import plan
+from image.layout import BOOT, ROOT, Slot
+from image.profile import ImageError
+from tests.update.machine import BACKEND, IMAGE, autoboot
+
+SLOTS: tuple[Slot, ...] = ("A", "B")
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys/keyring.pem").write_text("a certificate\n")
+    return tmp_path / "keys"
+
+
+@pytest.fixture
+def tree(tmp_path: Path, keys: Path) -> Path:
+    root = tmp_path / "root"
+    (root / "etc/systemd/system").mkdir(parents=True)
+    enabled = updates.equip(root, keys, "rpi")
+    for name in enabled:
+        assert (root / "etc/systemd/system" / name).is_file()
+        assert "[Install]" in (root / "etc/systemd/system" / name).read_text()
+    return root
+
+
+def test_the_settings_name_the_slots_of_the_card(tree: Path) -> None:
+    system = tree / "etc/rauc/system.conf"
+    assert rauc.compatible(system) == "voice-appliance-arm64-rpi"
+    assert "@" not in system.read_text()
+    for number, slot in enumerate(SLOTS):
+        root = rf"\[slot\.rootfs\.{number}\]\ndevice=(\S+)\ntype=ext4\nbootname={slot}\n"
+        boot = rf"\[slot\.boot\.{number}\]\ndevice=(\S+)\ntype=vfat\nparent=rootfs\.{number}\n"
+        for pattern, part in ((root, ROOT[slot]), (boot, BOOT[slot])):
+            found = re.search(pattern, system.read_text())
+            assert found
+            assert found[1] == f"/dev/disk/by-partuuid/{part.partuuid}"
+    assert (tree / "etc/rauc/keyring.pem").read_text() == "a certificate\n"
+
+
+def test_what_the_settings_name_is_there_and_may_be_run(tree: Path) -> None:
+    named = re.findall(r"bootloader-custom-backend=(\S+)", (tree / "etc/rauc/system.conf").read_text())
+    leave = re.findall(
+        r"ExecStart=(\S+)", (tree / "etc/systemd/system/voice-appliance-leave-trial.service").read_text()
+    )
+    for path in (*named, *leave):
+        assert (tree / path.lstrip("/")).stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_the_backend_writes_the_selector_as_the_card_has_it(slot: Slot) -> None:
+    assert layout.autoboot(slot) == autoboot(slot)
+    assert f"{BOOT[slot].number}) echo {slot} ;;" in BACKEND.read_text()
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_the_hook_makes_the_command_line_that_the_card_has(tmp_path: Path, slot: Slot) -> None:
+    (tmp_path / "cmdline.txt").write_text(layout.cmdline("A"))
+    environment = {"RAUC_SLOT_TYPE": "vfat", "RAUC_SLOT_NAME": f"boot.{SLOTS.index(slot)}"}
+    hook = IMAGE / "update/bundle-hook"
+    subprocess.run([hook, "slot-post-install"], env={**environment, "RAUC_SLOT_MOUNT_POINT": str(tmp_path)}, check=True)
+    assert (tmp_path / "cmdline.txt").read_text() == layout.cmdline(slot)
+
+
+def test_the_record_outlives_a_change_of_slot() -> None:
+    assert str(commands.STATE) in layout.KEPT.values()
+
+
+def test_without_keys_nothing_is_added(monkeypatch: pytest.MonkeyPatch, keys: Path) -> None:
+    monkeypatch.delenv("KEYS", raising=False)
+    assert "package: rauc" not in plan("debian").splitlines()
+    monkeypatch.setenv("KEYS", str(keys))
+    assert "package: rauc" in plan("debian").splitlines()
+    monkeypatch.setenv("KEYS", str(keys.parent))
+    with pytest.raises(ImageError, match=r"no keyring\.pem"):
+        plan("debian")

@@ -1,0 +1,1 @@
+"""That nothing is heard which the light does not say: the card and the server are the witnesses."""
