@@ -18,7 +18,7 @@ TRIGGERS = sorted((ROOT / "systemd").glob("*.timer")) + sorted((ROOT / "systemd"
 SYSTEM = Path("/lib/systemd/system")
 MOST_EXPOSED = 1.5  # of 10
 # These change the machine's settings, as root; the one process of them that listens gives its rights away first.
-ROOTS = {"voice-appliance-import.service": 1.7, "voice-appliance-setup.service": 2.3}
+ROOTS = {"voice-appliance-import.service": 1.7, "voice-appliance-setup.service": 2.5}
 PAGE = (ROOT / "docs/decisions/sandbox.md").read_text()  # says how exposed each unit is, and what for
 
 pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")

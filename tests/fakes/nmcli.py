@@ -9,7 +9,7 @@ SCRIPT = """#!/bin/sh
 printf '%s\\n' "$*" >> {folder}/calls
 case "$*" in
   *"device wifi list"*) cat {folder}/names ;;
-  *GENERAL.DEVICES*) echo wlan0 ;;
+  *GENERAL.DEVICES*) echo {device} ;;
   *"connection up uuid"*)
     if grep -qs "${{6}}" {folder}/refused; then
       echo "Error: Connection activation failed: Secrets were required, but not provided." >&2; exit 4
@@ -22,11 +22,12 @@ esac
 class FakeNmcli:
     """The program, and what was done with it. As a machine without Wi-Fi it refuses :data:`OURS`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, inside: str = "", device: str = "wlan0") -> None:
+        """``inside`` is where whoever runs it finds ``folder``, if not there."""
         self._folder = folder
         folder.mkdir(parents=True)
         self.program = str(folder / "nmcli")
-        Path(self.program).write_text(SCRIPT.format(folder=folder))
+        Path(self.program).write_text(SCRIPT.format(folder=inside or folder, device=device))
         Path(self.program).chmod(0o755)
         self.around()
         self.refuses()
