@@ -44,6 +44,12 @@ def parser() -> argparse.ArgumentParser:
     bundle = add("bundle", "write a support bundle: no secrets, no sound, nothing that was said")
     bundle.add_argument("file", type=Path, metavar="FILE", help="the .tar.xz to write")
     add("last-word", "say that the appliance gives up (what systemd starts then)")
+    settings = add("import", "take over the settings on the card (what systemd starts before the network)")
+    settings.add_argument("file", type=Path, nargs="?", metavar="FILE", help="voice.toml; else it is looked for")
+    settings.add_argument("--check", action="store_true", help="only say what is wrong with it")
+    settings.add_argument("--root", type=Path, default=Path("/"), help="the root of the machine that it is for")
+    page = add("setup", "open the set-up page, if the appliance wishes for it (what systemd starts then)")
+    page.add_argument("--root", type=Path, default=Path("/"), help="the root of the machine that it is for")
     demo = commands.add_parser("demo", help="talk to the appliance on this machine, without any service elsewhere")
     demo.add_argument("--say", type=Path, help="a WAV to say instead of talking")
     demo.add_argument("--reply", type=Path, default=Path("demo-reply.wav"), help="where the reply is written")
@@ -102,18 +108,28 @@ def _run(arguments: argparse.Namespace) -> int:
         return demo.run(arguments)
     from appliance import logs
 
-    by_systemd = arguments.command in ("run", "last-word") or getattr(arguments, "update_command", "") in (
-        "auto",
-        "confirm",
-    )
+    update = getattr(arguments, "update_command", "")
+    by_systemd = arguments.command in ("run", "last-word", "import", "setup") or update in ("auto", "confirm")
     logs.set_up(debug=arguments.debug, quiet=not by_systemd)
     if arguments.command == "run":
         return _daemon(arguments)
+    return _foreground(arguments)
+
+
+def _foreground(arguments: argparse.Namespace) -> int:
     if arguments.command == "last-word":
         from appliance import last_word
         from appliance.config import default_path
 
         return last_word.run(arguments.config or default_path())
+    if arguments.command == "import":
+        from appliance.first_boot.commands import import_settings
+
+        return import_settings(arguments)
+    if arguments.command == "setup":
+        from appliance.hotspot.commands import set_up
+
+        return set_up(arguments)
     return _command(arguments)
 
 

@@ -162,7 +162,15 @@ def load(path: Path) -> Loaded:
         ConfigError: unreadable, not TOML, an unknown key, a value out of its bounds, or an unknown board; the
             text names key, value and remedy.
     """
-    raw = read_toml(path)
+    return judge(read_toml(path), path)
+
+
+def judge(raw: dict[str, object], path: Path) -> Loaded:
+    """Check and merge what stands in a configuration file, or would stand there, with its board profile.
+
+    Raises:
+        ConfigError: as :func:`load`.
+    """
     refuse_unknown(raw, Config, "", path)
     config = convert(raw, Config, path)
     for name, url in (("provisioning", config.provisioning.url), ("update", config.update.url)):

@@ -31,6 +31,7 @@ PHASE_WORDS = {
     Phase.SPEAKING: "speaking",
     Phase.FAULT: "something is wrong",
     Phase.UPDATING: "taking an update into use",
+    Phase.SETUP: "waiting to be set up, by its own Wi-Fi",
 }
 
 
@@ -133,6 +134,7 @@ class LocalControls:
             "duplex": {"mode": "full" if hearing.full_duplex else "half", "reason": hearing.duplex_reason or None},
             "enrolment": daemon.tickets.status(),
             "calibration": daemon.first_start.status(),
+            "setup": daemon.guidance.status(),
             "sound_trial": daemon.sound_trial.status(),
             "timers": daemon.timers.running,
             "thumbprint": daemon.tickets.thumbprint or None,

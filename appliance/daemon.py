@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,15 @@ from appliance.audio.loop import reference_ms
 from appliance.audio.processing import DETECTORS, usable
 from appliance.config import Loaded
 from appliance.controls import Button, LocalControls
+from appliance.conversation import effects as do
 from appliance.conversation import events as ev
-from appliance.conversation.lines import text_of, words_of
+from appliance.conversation.lines import SETUP, text_of, words_of
 from appliance.conversation.state import Led, Link, Phase, State
 from appliance.engine import ACTIVE, Engine, Hooks, Parts
 from appliance.errors import ApplianceError, ConfigError, StateError
 from appliance.first_start import FirstStart
 from appliance.front import Front, GpioFront, NoFront, TerminalFront
+from appliance.guidance import Guidance
 from appliance.panel.control import ControlServer
 from appliance.realtime.facts import Configured, Fact, UsageReported
 from appliance.realtime.protocol import Protocol
@@ -143,9 +146,11 @@ class Daemon:
         self.controls = LocalControls(self)
         records = Records(self.controls.publish, self.controls.losses)
         parts = Parts(self.duplex, self.protocol, self.session, self._toolbox, records)
-        hooks = Hooks(self._show, self._changed, self._say, self._update, self._words)
+        self.guidance = Guidance(lambda: self.session.trouble, os.environ.get("RUNTIME_DIRECTORY"))
+        hooks = Hooks(self._show, self._changed, self._say, self._update, self._words, self._set_up)
         state = State(muted=self._kept.muted, half_duplex=bool(echo_trouble))
-        settings, reason = settings_of(self._loaded), half_duplex_reason(self._loaded) or echo_trouble
+        settings = replace(settings_of(self._loaded), setup=self.guidance.page)
+        reason = half_duplex_reason(self._loaded) or echo_trouble
         self.engine = Engine(parts, settings, hooks, loop, state, cues=config.audio.cues, duplex_reason=reason)
         self._unfinished = Unfinished(Path(config.control.socket).parent)
         self.first_start = FirstStart(self._loaded, self.engine, self.duplex, lambda: self.volume)
@@ -182,7 +187,13 @@ class Daemon:
             self.started.set()
             if self._unfinished.take() or self._front.trouble:
                 self.engine.complain()
-            work = (self._make_mixer_settings(), self._settle_in(), self._watch(), self._await_board())
+            work = (
+                self._make_mixer_settings(),
+                self._settle_in(),
+                self._watch(),
+                self._await_board(),
+                self.guidance.begin(self.engine),
+            )
             others = [group.create_task(task) for task in work]
             log.info("ready: board %s, %s", self._loaded.config.board, self._loaded.config.realtime.turn_detection)
             await self._stop.wait()
@@ -206,6 +217,7 @@ class Daemon:
                 if self._saving is not None:
                     await self._saving
                 await control.close()
+        self.guidance.close()
         self.tickets.close()
         self.engine.close()
         self.duplex.stop()
@@ -315,10 +327,15 @@ class Daemon:
             self.tickets.deliver()
 
     def _words(self, code: str) -> tuple[str, ...]:
-        words = words_of(code, self.tickets.code, again=self.tickets.was_enrolled)
+        code, guidance = self.guidance.code(code), self.guidance
+        digits = guidance.password if code == SETUP else self.tickets.code
+        words = words_of(code, digits, again=self.tickets.was_enrolled, setup=guidance.page)
         if words:
             self._front.say("appliance", text_of(words))
         return words
+
+    def _set_up(self, effect: do.BeginSetup | do.EndSetup | do.ForgetAll) -> None:
+        self.guidance.act(effect, self.engine)
 
     def _rang(self, label: str) -> None:
         log.info("timer %r rings", label)
@@ -355,6 +372,7 @@ class Daemon:
         self._unfinished.note(busy=self.engine.state.phase in ACTIVE)
         self.controls.state_changed()
         self.first_start.changed()
+        self.guidance.changed()
         self._keep()
         if self.engine.state.phase is Phase.IDLE:
             self._remembered.keep()

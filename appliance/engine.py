@@ -17,7 +17,7 @@ from appliance.audio import facts as heard
 from appliance.audio.duplex import Duplex
 from appliance.conversation import effects as do
 from appliance.conversation import events as ev
-from appliance.conversation.lines import words_of
+from appliance.conversation.lines import SETUP, words_of
 from appliance.conversation.state import Led, Mirror, Phase, Settings, State, Timer, mirror
 from appliance.conversation.transitions import step
 from appliance.hearing import Hearing
@@ -31,7 +31,8 @@ from appliance.tools.toolbox import Toolbox
 
 log = logging.getLogger(__name__)
 DECLINED = '{"error":"the person went on before this could be done"}'
-ASKED = (ev.TalkPressed, ev.VoiceStarted, ev.SpeechStarted, ev.TextSaid)  # by these a person asks for a session
+ASKED = (ev.TalkPressed, ev.VoiceStarted, ev.SpeechStarted, ev.TextSaid, ev.SettingsTaken)  # a person wants a session
+CODES = (ev.ENROLMENT_PENDING, SETUP)
 CLOSES = {do.Disconnect: "idle", do.Reconnect: "stalled"}
 ACTIVE = (Phase.LISTENING, Phase.THINKING, Phase.SPEAKING)
 
@@ -56,6 +57,7 @@ class Hooks:
     said: Callable[[str, str], None]
     update: Callable[[], None]
     words: Callable[[str], tuple[str, ...]] = words_of  # the recordings that tell of a failure's code
+    setup: Callable[[do.BeginSetup | do.EndSetup | do.ForgetAll], None] = lambda _: None
 
 
 class Engine:
@@ -160,8 +162,8 @@ class Engine:
         match effect:
             case do.Cue(sound):
                 self._cue(sound)
-            case do.Explain():
-                self._explain()
+            case do.Explain(code):
+                self._explain(code or self._trouble)
             case do.Connect():
                 parts.session.open(self._need())
             case do.Disconnect() | do.Reconnect():
@@ -189,9 +191,7 @@ class Engine:
             case do.SendImage(image_url):
                 protocol.show(image_url)
             case do.RequestResponse(may_call_tools):
-                if not may_call_tools:
-                    log.warning("the model has called tools all through this turn: it is asked for words now")
-                protocol.request_response(may_call_tools=may_call_tools)
+                self._ask(may_call_tools=may_call_tools)
             case do.Admit(response_id):
                 self._response = response_id
                 protocol.admit(response_id)
@@ -203,6 +203,13 @@ class Engine:
                 protocol.tool_output(call.call_id, DECLINED)
             case do.SendToolOutput(call_id, output):
                 protocol.tool_output(call_id, output)
+            case do.BeginSetup() | do.EndSetup() | do.ForgetAll():
+                self._hooks.setup(effect)
+
+    def _ask(self, *, may_call_tools: bool) -> None:
+        if not may_call_tools:
+            log.warning("the model has called tools all through this turn: it is asked for words now")
+        self._parts.protocol.request_response(may_call_tools=may_call_tools)
 
     def _begin_turn(self) -> None:
         self._turn += 1
@@ -229,10 +236,10 @@ class Engine:
         """Tell the person by a sound what is none of this conversation's: a part is missing, the last run broke off."""
         self._cue(do.Sound.ERROR)
 
-    def _explain(self) -> None:
-        words = self._hooks.words(self._trouble)
-        if words and (self._cues or self._trouble == ev.ENROLMENT_PENDING):  # who is not told a code cannot enrol it
-            self.counters[f"said_{self._trouble}"] += 1
+    def _explain(self, code: str) -> None:
+        words = self._hooks.words(code)
+        if words and (self._cues or code in CODES):  # who is not told a code cannot enrol it
+            self.counters[f"said_{code}"] += 1
             self._parts.duplex.say(words, afresh=not self._cues)
 
     # --- mirrors ---

@@ -29,6 +29,7 @@ SPECIAL = [
     ("IDLE, calibrating", State(calibrating=True), Settings()),
     ("IDLE or THINKING, offline", State(offline=True), Settings()),
     ("FAULT, waiting to be approved", State(phase=Phase.FAULT, fault=Fault.ENROLMENT), Settings()),
+    ("FAULT, the settings on the card are refused", State(phase=Phase.FAULT, fault=Fault.SETTINGS), Settings()),
     ("LISTENING with an ailment", State(phase=Phase.LISTENING, ailment=events.Ailment.ZERO), Settings()),
     ("SPEAKING, full duplex lost", State(phase=Phase.SPEAKING, half_duplex=True), Settings(full_duplex=True)),
 ]

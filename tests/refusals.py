@@ -49,6 +49,16 @@ OURS = {
         "no network, a name that is not found, nobody there, no answer in time, no TLS",
         "check the network, then `[provisioning] url`; `last_error` says which",
     ),
+    "no_network": Row(
+        True,
+        "no network at all: no Wi-Fi is known, or none of those known is here, and no cable is plugged in",
+        "hold the button for five seconds, or write the Wi-Fi into voice.toml ([how](first-boot.md))",
+    ),
+    "bad_settings": Row(
+        False,
+        "the settings on the card (voice.toml) cannot be used; nothing was changed",
+        "voice.toml.problem.txt on the card says what; the next press goes on with the settings as they were",
+    ),
     "clock_behind": Row(
         True,
         "the service's certificate is not yet valid by this device's clock",
@@ -80,7 +90,7 @@ OURS = {
     "refused": Row(False, "the service refused the enrolment with a code of its own", "its log says why"),
     "server_error": Row(True, "the service failed while enrolling", "its log says why"),
 }
-NO_REFUSALS = {"enrolled"}
+NO_REFUSALS = {"enrolled", "not_joined", "reset_warning"}
 
 
 def rows() -> dict[str, Row]:

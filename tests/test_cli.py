@@ -68,6 +68,8 @@ def test_wrong_usage_is_2(arguments: list[str]) -> None:
         "doctor",
         "bundle",
         "last-word",
+        "import",
+        "setup",
         "demo",
         "ctl",
         "update",

@@ -28,6 +28,7 @@ def controls_of(at: Rig, session_error: str = "") -> LocalControls:
         button=SimpleNamespace(stuck=False),
         panel_trouble="",
         first_start=SimpleNamespace(status=lambda: None),
+        guidance=SimpleNamespace(status=lambda: None),
         sound_trial=SimpleNamespace(status=lambda: None),
         timers=SimpleNamespace(running=0),
         volume=80,

@@ -17,6 +17,8 @@ UNITS = sorted((ROOT / "systemd").glob("*.service"))
 TRIGGERS = sorted((ROOT / "systemd").glob("*.timer")) + sorted((ROOT / "systemd").glob("*.path"))
 SYSTEM = Path("/lib/systemd/system")
 MOST_EXPOSED = 1.5  # of 10
+# These change the machine's settings, as root; the one process of them that listens gives its rights away first.
+ROOTS = {"voice-appliance-import.service": 1.7, "voice-appliance-setup.service": 2.5}
 PAGE = (ROOT / "docs/decisions/sandbox.md").read_text()  # says how exposed each unit is, and what for
 
 pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
@@ -76,7 +78,7 @@ def test_the_service_is_shut_in(unit: Path, record_property: Callable[[str, obje
     record_property("exposure", found[1])
     documented = re.search(rf"\| `{re.escape(unit.name)}` \| ([\d.]+) \|", PAGE)
     assert documented, "every unit has its line in the page"
-    assert float(found[1]) <= float(documented[1]) <= MOST_EXPOSED
+    assert float(found[1]) <= float(documented[1]) <= ROOTS.get(unit.name, MOST_EXPOSED)
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)

@@ -36,7 +36,12 @@ class Cue(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Explain(Effect):
-    """Say in words what keeps the service from us, or the code that its owner has to approve; follows an ear-con."""
+    """Say in words what keeps the service from us, or the code that its owner has to approve; follows an ear-con.
+
+    ``code`` says what it is about; "": what the session said last.
+    """
+
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +139,18 @@ class SendToolOutput(Effect):
 @dataclass(frozen=True, slots=True)
 class InstallUpdate(Effect):
     """Take the staged update into use."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeginSetup(Effect):
+    """Open a Wi-Fi of our own with the set-up page."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndSetup(Effect):
+    """Close the set-up page and its Wi-Fi."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetAll(Effect):
+    """Forget every setting, the identity and the enrolment, and start afresh."""

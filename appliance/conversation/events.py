@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+SETUP_MS, FORGET_FROM_MS, FORGET_UNTIL_MS = 5_000, 10_000, 17_000  # of the button: what a long hold asks for
 ENROLMENT_PENDING = "enrolment_pending"  # the code of a refusal that the service's owner is about to lift
 
 
@@ -25,6 +26,23 @@ class TalkPressed(Event):
 @dataclass(frozen=True, slots=True)
 class TalkHeld(Event):
     """The button stayed down long enough to be push-to-talk."""
+
+
+@dataclass(frozen=True, slots=True)
+class TalkHeldLong(Event):
+    """The button stayed down for five seconds; ``fresh``: the machine was switched on moments ago."""
+
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TalkHeldOn(Event):
+    """The button stayed down for ten seconds: let go from now on, it asks to forget everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class TalkHeldOut(Event):
+    """The button stayed down for seventeen seconds: that was no wish, it may be stuck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,3 +257,37 @@ class CalibrationStarted(Event):
 @dataclass(frozen=True, slots=True)
 class CalibrationEnded(Event):
     """The loop is known, or was left for later."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsRefused(Event):
+    """The settings on the card cannot be used; what there was before holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsTaken(Event):
+    """New settings hold since this start, and there is a network: somebody waits to hear how it goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundReady(Event):
+    """With new settings the service was reached: all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundUnreachable(Event):
+    """At its start it cannot work: no network is known, or the service was not reached; ``code`` says which."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetupFailed(Event):
+    """What was entered on the set-up page did not lead to a network; the page is open again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetupEnded(Event):
+    """The set-up page is closed; ``done``: its settings are in use."""
+
+    done: bool

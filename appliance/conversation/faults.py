@@ -35,7 +35,7 @@ def try_again(s: State, _: ev.PhaseTimeout, settings: Settings) -> Outcome:
     """Try the link again without being asked; say a waiting code again."""
     if s.fault is Fault.ENROLMENT:
         return s, fault_told(s)
-    if s.fault is Fault.DEVICE or s.link is Link.OPENING:
+    if s.fault in (Fault.DEVICE, Fault.SETTINGS) or s.link is Link.OPENING:
         return s, []
     return replace(s, link=Link.OPENING, unasked=True), [do.Connect()]
 
@@ -83,7 +83,7 @@ def link_broke_in_reply(s: State, event: ev.LinkLost, settings: Settings) -> Out
 def leave_link_fault(s: State, event: ev.LinkLost, settings: Settings) -> Outcome:
     """Not refused any more, only unreachable: the next press tries again."""
     after, effects = link_down(s, event, settings)
-    if s.fault is Fault.DEVICE:
+    if s.fault in (Fault.DEVICE, Fault.SETTINGS):
         return after, effects
     return replace(after, phase=Phase.IDLE, fault=None, offline=True), effects
 
@@ -93,7 +93,9 @@ def link_refused(s: State, event: ev.LinkRefused, settings: Settings) -> Outcome
     after = replace(pending_cleared(s), link=Link.REFUSED)
     if event.code == ev.ENROLMENT_PENDING and s.phase is Phase.SPEAKING:
         return replace(after, link=Link.DOWN), []  # whoever needs a session next is told the code
-    if event.code == ev.ENROLMENT_PENDING and s.fault is not Fault.DEVICE and s.phase is not Phase.UPDATING:
+    if s.phase in (Phase.UPDATING, Phase.SETUP) or s.fault is Fault.DEVICE:
+        return after, []
+    if event.code == ev.ENROLMENT_PENDING:
         clear: list[do.Effect] = [do.ClearTurn()] if s.phase is Phase.LISTENING else []
         after = replace(rest(after), phase=Phase.FAULT, fault=Fault.ENROLMENT)
         return after, [*clear, *fault_told(after)]

@@ -7,6 +7,7 @@ here), and the choice. A code without a line is told by its ear-con alone: three
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 from appliance.conversation.events import ENROLMENT_PENDING
 
@@ -27,6 +28,11 @@ class Line(Enum):
     TIME = "time"
     CERTIFICATE = "certificate"
     SETTINGS = "settings"
+    NO_NETWORK = "no-network"
+    HOLD = "hold"
+    JOIN = "join"
+    NOT_JOINED = "not-joined"
+    FORGET = "forget"
     GIVES_UP = "gives-up"  # said by ``last_word``, when nothing else of us runs any more
 
 
@@ -44,6 +50,11 @@ TEXTS = {
     Line.TIME: "I am waiting for the time.",
     Line.CERTIFICATE: "I do not trust the service that answers.",
     Line.SETTINGS: "Something is wrong with my settings.",
+    Line.NO_NETWORK: "I have no network.",
+    Line.HOLD: "Hold my button for five seconds to set me up.",
+    Line.JOIN: "Join my network with your phone. The password is:",
+    Line.NOT_JOINED: "I could not join that network.",
+    Line.FORGET: "Let go now, and I will forget everything.",
     Line.GIVES_UP: "I keep failing, and I give up. Please look after me.",
 }
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -62,6 +73,10 @@ SAID: dict[str, Line | None] = {
     "upstream_unavailable": Line.PROVIDER,
     "server_error": Line.BUSY,
     "unreachable": None,
+    "no_network": Line.NO_NETWORK,
+    "bad_settings": Line.SETTINGS,
+    "not_joined": Line.NOT_JOINED,
+    "reset_warning": Line.FORGET,
     "bad_answer": None,
     "clock_behind": Line.TIME,
     "certificate_refused": Line.CERTIFICATE,
@@ -87,18 +102,27 @@ SAID: dict[str, Line | None] = {
 }
 
 
-def words_of(code: str, user_code: str = "", *, again: bool = False) -> tuple[str, ...]:
+SETUP: Final = "setup"  # the code of a set-up page that waits: its Wi-Fi has a password to be said
+
+
+def words_of(code: str, user_code: str = "", *, again: bool = False, setup: bool = False) -> tuple[str, ...]:
     """Name the recordings that tell of ``code``, in order; empty: the ear-con has told it.
 
     Args:
         code: of the failure, or what became of it.
         user_code: the digits that the service's owner has to approve, in groups joined by dashes.
+            or the password of the Wi-Fi that the set-up page is reached by.
         again: this device was enrolled before.
+        setup: there is a set-up page that the button can open.
     """
     if code == ENROLMENT_PENDING:
         before = (Line.NO_LONGER.value, PAUSE) if again else ()
         return (*before, Line.APPROVE.value, PAUSE, *_digits(user_code)) if user_code else before
+    if code == SETUP:
+        return (Line.JOIN.value, PAUSE, *_digits(user_code)) if user_code else ()
     line = SAID.get(code)
+    if line is Line.NO_NETWORK and setup:
+        return (line.value, PAUSE, Line.HOLD.value)
     return (line.value,) if line else ()
 
 

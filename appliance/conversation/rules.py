@@ -40,6 +40,8 @@ def fault_told(s: State) -> list[do.Effect]:
     """Tell what is wrong, by a sound and where there are words for it in words."""
     if s.fault is Fault.DEVICE:
         return [do.Cue(do.Sound.ERROR)]
+    if s.fault is Fault.SETTINGS:
+        return [do.Cue(do.Sound.ERROR), do.Explain("bad_settings")]
     return [do.Cue(do.Sound.CODE if s.fault is Fault.ENROLMENT else do.Sound.ERROR), do.Explain()]
 
 
@@ -134,7 +136,8 @@ def _normal(s: State) -> State:
         s = replace(s, follow_up=False, voiced=False, closing=False)
     if s.phase is not Phase.THINKING and s.asked_again:
         s = replace(s, asked_again=False)
-    if s.phase in (Phase.IDLE, Phase.FAULT, Phase.UPDATING) and (s.mode is not Mode.HOLD or s.owes_reply or s.calls):
+    at_rest = s.phase in (Phase.IDLE, Phase.FAULT, Phase.UPDATING, Phase.SETUP)
+    if at_rest and (s.mode is not Mode.HOLD or s.owes_reply or s.calls):
         s = replace(s, mode=Mode.HOLD, owes_reply=False, calls=_NO_CALLS)
     if s.asked and s.phase not in (Phase.THINKING, Phase.SPEAKING):
         s = replace(s, asked=0)

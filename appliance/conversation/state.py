@@ -21,6 +21,7 @@ class Phase(Enum):
     SPEAKING = "speaking"
     FAULT = "fault"
     UPDATING = "updating"
+    SETUP = "setup"  # a Wi-Fi of our own is open, with a page for the settings
 
 
 class Link(Enum):
@@ -53,6 +54,7 @@ class Fault(Enum):
     LINK = "link"
     ENROLMENT = "enrolment"  # the owner of the service has not approved this device yet
     DEVICE = "device"
+    SETTINGS = "settings"  # those on the card cannot be used; the next press goes on without them
 
 
 class Chore(Enum):
@@ -81,6 +83,7 @@ class Led(Enum):
     OFFLINE = "offline"
     ERROR = "error"
     UPDATING = "updating"
+    SETUP = "setup"  # the set-up page waits for somebody
     ENROLLING = "enrolling"  # a code waits for the owner of the service
     CALIBRATING = "calibrating"  # the microphone is open to hear a sound of our own, nothing leaves the device
 
@@ -100,6 +103,7 @@ class Settings:
     keep_warm_s: float = 240.0
     retry_s: float = 60.0
     most_responses: int = 12  # that one turn may ask for; the last of them may call no tools
+    setup: bool = False  # there is a set-up page that the button can open
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +206,7 @@ def _led(state: State, settings: Settings) -> Led:
         Phase.SPEAKING: Led.SPEAKING_ALONE if settings.full_duplex and state.half_duplex else Led.SPEAKING,
         Phase.FAULT: Led.ENROLLING if state.fault is Fault.ENROLMENT else Led.ERROR,
         Phase.UPDATING: Led.UPDATING,
+        Phase.SETUP: Led.SETUP,
     }[state.phase]
 
 
@@ -216,7 +221,7 @@ def _timer(state: State, settings: Settings) -> Timer | None:
             return Timer((state.phase, state.response, state.calls, state.asked_again), settings.think_s)
         case Phase.IDLE if state.link is Link.UP:
             return Timer((state.phase, state.link), settings.keep_warm_s)
-        case Phase.FAULT | Phase.UPDATING:
+        case Phase.FAULT | Phase.UPDATING | Phase.SETUP:
             return Timer((state.phase, state.link), settings.retry_s)
         case _:
             return None

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from appliance.conversation import effects as do
 from appliance.conversation import events as ev
-from appliance.conversation import faults, replies, turns
+from appliance.conversation import faults, replies, setting_up, turns
 from appliance.conversation.rules import Outcome, settle
 from appliance.conversation.state import Phase, Settings, State
 
 E = TypeVar("E", bound=ev.Event)
 Rule = Callable[[State, Any, Settings], Outcome]
 IDLE, LISTENING, THINKING = Phase.IDLE, Phase.LISTENING, Phase.THINKING
-SPEAKING, FAULT, UPDATING = Phase.SPEAKING, Phase.FAULT, Phase.UPDATING
+SPEAKING, FAULT, UPDATING, SETUP = Phase.SPEAKING, Phase.FAULT, Phase.UPDATING, Phase.SETUP
 
 
 class Step(NamedTuple):
@@ -55,9 +55,13 @@ TABLE: Mapping[type[ev.Event], Mapping[Phase, Rule]] = {
         THINKING: turns.press_over_reply,
         SPEAKING: turns.press_over_reply,
         FAULT: turns.retry,
+        SETUP: setting_up.leave,
     },
     ev.TalkHeld: {LISTENING: turns.hold},
-    ev.TalkReleased: {LISTENING: turns.release},
+    ev.TalkHeldLong: {IDLE: setting_up.ask, LISTENING: setting_up.ask, FAULT: setting_up.ask},
+    ev.TalkHeldOn: {SETUP: setting_up.warn},
+    ev.TalkHeldOut: {SETUP: setting_up.spare},
+    ev.TalkReleased: {LISTENING: turns.release, SETUP: setting_up.forget},
     ev.VoiceStarted: {IDLE: turns.wake, LISTENING: turns.hear, THINKING: turns.barge_in, SPEAKING: turns.barge_in},
     ev.VoiceEnded: {LISTENING: turns.end_of_speech},
     ev.SpeechStarted: {LISTENING: turns.hear, THINKING: turns.server_hears_more, SPEAKING: turns.server_hears_more},
@@ -92,6 +96,7 @@ TABLE: Mapping[type[ev.Event], Mapping[Phase, Rule]] = {
         THINKING: faults.stop_waiting,
         FAULT: faults.try_again,
         UPDATING: faults.give_up_update,
+        SETUP: setting_up.invite_again,
     },
     ev.LinkOpened: everywhere(faults.link_up),
     ev.LinkLost: everywhere(
@@ -112,4 +117,10 @@ TABLE: Mapping[type[ev.Event], Mapping[Phase, Rule]] = {
     ev.DuplexRestored: everywhere(faults.duplex_restored),
     ev.CalibrationStarted: {IDLE: faults.calibration_started},
     ev.CalibrationEnded: {IDLE: faults.calibration_ended},
+    ev.SettingsRefused: {IDLE: setting_up.settings_refused},
+    ev.SettingsTaken: {IDLE: setting_up.settings_taken},
+    ev.FoundReady: {IDLE: setting_up.ready},
+    ev.FoundUnreachable: {IDLE: setting_up.unreachable},
+    ev.SetupFailed: {SETUP: setting_up.failed},
+    ev.SetupEnded: {SETUP: setting_up.ended},
 }

@@ -35,6 +35,9 @@ def press_over_reply(s: State, event: ev.TalkPressed, settings: Settings) -> Out
 
 def retry(s: State, _: ev.TalkPressed, settings: Settings) -> Outcome:
     """Say what is wrong and try the link again; a code that waits for its owner is only said again."""
+    if s.fault is Fault.SETTINGS:  # told again; then what there was before has to do
+        link = Link.DOWN if s.link is Link.REFUSED else s.link
+        return replace(s, phase=Phase.IDLE, fault=None, link=link), fault_told(s)
     if s.fault is not Fault.LINK or (s.link is Link.OPENING and not s.unasked):
         return s, fault_told(s)
     return replace(s, link=Link.OPENING, unasked=False), [*fault_told(s), do.Connect()]

@@ -16,6 +16,7 @@ from appliance.config import Loaded
 from appliance.diagnosis import machine, running, unit, updates
 from appliance.diagnosis.finding import Finding, failed, note, ok
 from appliance.errors import ConfigError
+from appliance.first_boot import outcome
 
 
 async def examine(path: Path) -> AsyncIterator[Finding]:
@@ -29,6 +30,7 @@ async def examine(path: Path) -> AsyncIterator[Finding]:
         yield ok("configuration", f"{path}, board {loaded.config.board} ({loaded.board.name})")
     for finding in unit.examine():
         yield finding
+    yield machine.settings(outcome.load())
     if loaded is None:
         yield machine.clock(time.time(), None)
         yield note("the rest", "is looked at when the configuration can be used")

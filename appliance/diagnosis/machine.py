@@ -15,6 +15,7 @@ from pathlib import Path
 
 from appliance.config import Loaded
 from appliance.diagnosis.finding import Finding, note, ok, trouble
+from appliance.first_boot.outcome import Outcome
 from appliance.front import GpioFront
 from appliance.system.timesync import SYNCHRONISED
 
@@ -36,6 +37,21 @@ def clock(now_s: float, service_s: float | None, mark: Path = SYNCHRONISED) -> F
     if service_s is not None:
         return ok("clock", "agrees with the provisioning service's")
     return note("clock", "nobody says whether it is right", "timedatectl")
+
+
+def settings(found: Outcome | None) -> Finding:
+    """Say what came of the settings on the card, at this start."""
+    name = "voice.toml"
+    match found:
+        case None:
+            return note(name, "nobody looks for settings on the card here: voice-appliance-import.service did not run")
+        case Outcome(settings="refused"):
+            remedy = "correct it (beside it lies a note), and start the machine again; `voice-appliance import --check`"
+            return trouble(name, f"refused, nothing was changed: {found.problem}", remedy)
+        case Outcome(settings="none"):
+            return note(name, "there are no settings on the card")
+        case _:
+            return ok(name, "the settings on the card are in use")
 
 
 def disk(directory: Path) -> Finding:

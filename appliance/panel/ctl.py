@@ -217,6 +217,9 @@ def _table(value: dict[str, object]) -> str:
             return f"{mode}: {reason}" if reason else str(mode)
         case {"state": state, "code": code, "url": url, "expires_s": left_s}:
             return f"{state}: approve {code}{f' at {url}' if url else ''} within {left_s} s"
+        case {"settings": settings, "problem": problem, "page_open": is_open}:
+            words = f"{settings}: {problem}" if problem else str(settings)
+            return f"{words}; the set-up page is open" if is_open else words
         case {"state": state}:
             return str(state)
         case {"delay_ms": delay_ms, "return_loss_db": loss_db, "erle_db": erle_db, "at": at}:

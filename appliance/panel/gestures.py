@@ -1,8 +1,8 @@
 """From the raw edges of one button to the facts of the conversation.
 
-Responsible for: debouncing, telling a press that is held from a short one, a button that is stuck. Pure: time
-comes in (seconds of any monotonic clock). Not for: what a gesture means (``conversation``) or where edges come
-from (GPIO line, space bar, control socket).
+Responsible for: debouncing, telling a press that is held, and for how long, from a short one, a button that is stuck.
+Pure: time comes in (seconds of a monotonic clock that began when the machine was switched on, as Linux's does). Not
+for: what a gesture means (``conversation``) or where edges come from (GPIO line, space bar, control socket).
 
 A press or release is accepted at once, on its leading edge. For ``debounce_ms`` afterwards further edges only
 update the remembered level; when that window ends and the level differs from what was said last, the missing
@@ -11,10 +11,30 @@ edge is told then, with the time at which the level really changed.
 
 from __future__ import annotations
 
-from appliance.conversation.events import Event, TalkHeld, TalkPressed, TalkReleased
+from collections.abc import Callable
+
+from appliance.conversation.events import (
+    FORGET_FROM_MS,
+    FORGET_UNTIL_MS,
+    SETUP_MS,
+    Event,
+    TalkHeld,
+    TalkHeldLong,
+    TalkHeldOn,
+    TalkHeldOut,
+    TalkPressed,
+    TalkReleased,
+)
 
 STUCK_MS = 60_000
+FLOAT_S = 1e-6  # sums of floats: an edge at the very moment of a deadline comes after it
+FRESH_S = 120.0  # after the machine was switched on the long gestures count in every situation
 FOREVER = float("inf")
+LONGER: tuple[tuple[int, Callable[[float], Event]], ...] = (
+    (SETUP_MS, lambda at_s: TalkHeldLong(fresh=at_s < FRESH_S)),
+    (FORGET_FROM_MS, lambda _: TalkHeldOn()),
+    (FORGET_UNTIL_MS, lambda _: TalkHeldOut()),
+)
 
 
 class Gestures:
@@ -37,6 +57,7 @@ class Gestures:
         self._down = False  # what was told
         self._down_since_s = -FOREVER
         self._held = False
+        self._longer = 0  # how many of LONGER were told
         self._stuck = False
         self._window_end_s = -FOREVER
 
@@ -48,7 +69,7 @@ class Gestures:
     @property
     def deadline_s(self) -> float | None:
         """When to call :meth:`expire` next; None: nothing happens without an edge."""
-        due_s = min(self._level_due_s, self._held_due_s, self._stuck_due_s)
+        due_s = min(self._level_due_s, self._held_due_s, self._longer_due_s, self._stuck_due_s)
         return None if due_s == FOREVER else due_s
 
     @property
@@ -60,6 +81,12 @@ class Gestures:
     @property
     def _held_due_s(self) -> float:
         return self._down_since_s + self._hold_ms / 1000 if self._down and not self._held else FOREVER
+
+    @property
+    def _longer_due_s(self) -> float:
+        if not self._held or not self._down or self._longer == len(LONGER):
+            return FOREVER
+        return self._down_since_s + LONGER[self._longer][0] / 1000
 
     @property
     def _stuck_due_s(self) -> float:
@@ -85,7 +112,7 @@ class Gestures:
     def expire(self, at_s: float, captured_ms: int) -> list[Event]:
         """Tell what became due up to ``at_s``, in the order in which it did."""
         events: list[Event] = []
-        while (due_s := self.deadline_s) is not None and due_s <= at_s:
+        while (due_s := self.deadline_s) is not None and due_s <= at_s + FLOAT_S:
             if due_s == self._level_due_s:
                 if self._stuck:
                     self._stuck = False
@@ -94,6 +121,9 @@ class Gestures:
             elif due_s == self._held_due_s:
                 self._held = True
                 events.append(TalkHeld())
+            elif due_s == self._longer_due_s:
+                events.append(LONGER[self._longer][1](due_s))
+                self._longer += 1
             else:
                 self._down = False
                 self._stuck = True
@@ -106,7 +136,7 @@ class Gestures:
         self._window_end_s = self._level_since_s + self._debounce_s
         if self._down:
             self._down_since_s = self._level_since_s
-            self._held = False
+            self._held, self._longer = False, 0
             return TalkPressed()
         held_ms = round((self._level_since_s - self._down_since_s) * 1000)
         # Rounding, or an edge that arrives after the deadline it precedes, must not contradict TalkHeld.

@@ -19,12 +19,13 @@ apart; depth and colour only help. No rhythm has more than three flashes in any 
 | offline        | 1.5 s lit, 1.5 s dark                 |                            | yellow  |
 | error          | three flashes every 2.5 s             |                            | red     |
 | updating       | long, short, long, short              |                            | magenta |
+| setup          | very long, short                      |                            | magenta |
 | enrolling      | one long and two short every 3 s      |                            | magenta |
 | calibrating    | quick even blinking, 0.5 s            |                            | white   |
 
 Idle is dark and not a glow: a glow keeps software PWM busy around the clock. Words of a kind look alike: muted and
-deaf come in twos, both kinds of speaking are lit with gaps, updating and enrolling begin with a long flash, an open
-microphone that sends nothing is white.
+deaf come in twos, both kinds of speaking are lit with gaps, updating, enrolling and setup begin with a long flash,
+an open microphone that sends nothing is white.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ _PATTERNS: dict[Led, _Pattern] = {
     Led.ERROR: _steps(_RED, (0.2, 1.0), (0.2, 0.0), (0.2, 1.0), (0.2, 0.0), (0.2, 1.0), (1.5, 0.0)),
     Led.UPDATING: _steps(_MAGENTA, (0.8, 1.0), (0.3, 0.0), (0.2, 1.0), (0.3, 0.0)),
     Led.ENROLLING: _steps(_MAGENTA, (0.9, 1.0), (0.3, 0.0), (0.2, 1.0), (0.3, 0.0), (0.2, 1.0), (1.1, 0.0)),
+    Led.SETUP: _steps(_MAGENTA, (3.0, 1.0), (0.3, 0.0), (0.3, 1.0), (0.3, 0.0)),
     Led.CALIBRATING: _steps(_WHITE, (0.25, 1.0), (0.25, 0.0)),
 }
 

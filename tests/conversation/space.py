@@ -21,6 +21,11 @@ def alphabet(settings: Settings) -> list[ev.Event]:
         ev.TalkReleased(held_ms=settings.hold_ms - 1, captured_ms=340),
         ev.TalkReleased(held_ms=settings.hold_ms, captured_ms=settings.shortest_ms - 1),
         ev.TalkReleased(held_ms=2000, captured_ms=2000),
+        ev.TalkHeldLong(fresh=False),
+        ev.TalkHeldLong(fresh=True),
+        ev.TalkHeldOn(),
+        ev.TalkHeldOut(),
+        ev.TalkReleased(held_ms=ev.FORGET_FROM_MS, captured_ms=9000),
         ev.VoiceStarted(),
         ev.VoiceEnded(),
         ev.SpeechStarted(),
@@ -59,6 +64,13 @@ def alphabet(settings: Settings) -> list[ev.Event]:
         ev.DuplexRestored(),
         ev.CalibrationStarted(),
         ev.CalibrationEnded(),
+        ev.SettingsRefused(),
+        ev.SettingsTaken(),
+        ev.FoundReady(),
+        ev.FoundUnreachable("no_network"),
+        ev.SetupFailed(),
+        ev.SetupEnded(done=True),
+        ev.SetupEnded(done=False),
     ]
 
 

@@ -13,12 +13,13 @@ from appliance.conversation.state import Fault, Led, Link, Mode, Phase, Settings
 from tests.conversation.space import CALL, Space, alphabet, explore
 
 ALL_SETTINGS = [
-    Settings(turns=Turns.LOCAL, most_responses=2),
-    Settings(turns=Turns.SERVER, hands_free=True, full_duplex=True, most_responses=2),
+    Settings(turns=Turns.LOCAL, setup=True, most_responses=2),
+    Settings(turns=Turns.SERVER, hands_free=True, full_duplex=True, setup=True, most_responses=2),
     pytest.param(
-        Settings(turns=Turns.LOCAL, hands_free=True, full_duplex=True, most_responses=2), marks=pytest.mark.slow
+        Settings(turns=Turns.LOCAL, hands_free=True, full_duplex=True, setup=True, most_responses=2),
+        marks=pytest.mark.slow,
     ),
-    pytest.param(Settings(turns=Turns.SERVER, most_responses=2), marks=pytest.mark.slow),
+    pytest.param(Settings(turns=Turns.SERVER, setup=True, most_responses=2), marks=pytest.mark.slow),
 ]
 NAMES = ["local-half-duplex", "server-full-duplex-hands-free", "local-full-duplex-hands-free", "server-half-duplex"]
 
@@ -150,6 +151,63 @@ def test_a_code_that_waits_for_its_owner_is_shown_and_said_and_asks_nobody(space
                 assert (after.phase, after.fault, after.link) == (Phase.IDLE, None, Link.DOWN), state
 
 
+def test_the_set_up_page_is_opened_by_a_long_silent_hold_alone_and_never_takes_a_working_appliance_down(
+    space: Space,
+) -> None:
+    opened = 0
+    for state, steps in space.steps.items():
+        for event, after, effects in steps:
+            if do.BeginSetup() not in effects:
+                assert after.phase is not Phase.SETUP or state.phase is Phase.SETUP, (state, event)
+                continue
+            opened += 1
+            assert isinstance(event, ev.TalkHeldLong), (state, event)
+            assert event.fresh or state.link is not Link.UP, (state, event)
+            assert not (state.phase is Phase.LISTENING and state.voiced), (state, event)
+            assert after.phase is Phase.SETUP, (state, event)
+            seen = mirror(after, space.settings)
+            assert (seen.led, seen.microphone, seen.gate) == (Led.SETUP, False, False), (state, event)
+    assert opened
+
+
+def test_whoever_is_at_the_set_up_page_is_not_disturbed_by_the_network(space: Space) -> None:
+    """Its own Wi-Fi takes the other one away. Only the person, the page's end, and the sound card end it."""
+    ends = (ev.TalkPressed, ev.SetupEnded, ev.DeviceFailed, ev.TalkReleased)
+    for state in (s for s in space.steps if s.phase is Phase.SETUP):
+        for event, after, effects in space.steps[state]:
+            if not isinstance(event, ends):
+                assert after.phase is Phase.SETUP, (state, event)
+                assert do.EndSetup() not in effects, (state, event)
+            if isinstance(event, ev.TalkPressed):
+                assert do.EndSetup() in effects, state
+
+
+def test_everything_is_forgotten_only_by_letting_go_after_the_warning(space: Space) -> None:
+    forgot = 0
+    for state, steps in space.steps.items():
+        for event, _, effects in steps:
+            if do.ForgetAll() in effects:
+                forgot += 1
+                assert isinstance(event, ev.TalkReleased), (state, event)
+                assert ev.FORGET_FROM_MS <= event.held_ms < ev.FORGET_UNTIL_MS, (state, event)
+                assert state.phase is Phase.SETUP, (state, event)
+    assert forgot
+
+
+def test_refused_settings_are_shown_until_a_press_and_then_are_no_hindrance(space: Space) -> None:
+    refused = [s for s in space.steps if s.fault is Fault.SETTINGS]
+    assert refused
+    for state in refused:
+        assert mirror(state, space.settings).led is Led.ERROR, state
+        for event, after, effects in space.steps[state]:
+            if isinstance(event, ev.TalkPressed):
+                assert (after.phase, after.fault) == (Phase.IDLE, None), state
+                assert effects == [do.Cue(do.Sound.ERROR), do.Explain("bad_settings")], state
+            if isinstance(event, ev.PhaseTimeout | ev.LinkLost | ev.LinkOpened):
+                assert after.fault is Fault.SETTINGS, (state, event)
+                assert not any(isinstance(e, do.Connect | do.Explain) for e in effects), (state, event)
+
+
 def test_words_follow_a_sound(space: Space) -> None:
     """Whoever hears words from it out of nothing is startled, and misses the first."""
     for state, steps in space.steps.items():
@@ -257,12 +315,15 @@ def test_with_a_silent_server_every_state_comes_to_rest(space: Space) -> None:
     index = {repr(e): i for i, e in enumerate(alphabet(space.settings))}
     timeout, drained = index[repr(ev.PhaseTimeout())], index[repr(ev.PlaybackDrained())]
     failed = index[repr(ev.LinkLost(was_up=False))]
+    closed = index[repr(ev.SetupEnded(done=False))]  # whoever opened the page closes it in time
     for start in space.steps:
         state = start
         for _ in range(12):
             steps = space.steps[state]
             if state.audible:
                 state = steps[drained][1]
+            elif state.phase is Phase.SETUP:
+                state = steps[closed][1]
             elif state.link is Link.OPENING and state.phase not in (Phase.LISTENING, Phase.THINKING):
                 state = steps[failed][1]
             elif mirror(state, space.settings).timer is not None:

@@ -15,6 +15,7 @@ import pytest
 from appliance import __version__, config
 from appliance.diagnosis import machine, running, unit
 from appliance.diagnosis.finding import Finding, Mark, ok, trouble
+from appliance.first_boot.outcome import Outcome
 from appliance.panel import ctl
 
 NOW_S = 1_800_000_000.0
@@ -46,6 +47,29 @@ def test_clock(now_s: float, service_s: float | None, marked: bool, mark: Mark, 
     found = machine.clock(now_s, service_s, synchronised)
     assert found.mark is mark
     assert words in found.what
+
+
+# --- the settings on the card ---
+
+
+@pytest.mark.parametrize(
+    ("found", "mark", "words"),
+    [
+        (None, Mark.NOTE, "nobody looks for settings"),
+        (
+            Outcome(settings="refused", problem="voice.toml: name = 5"),
+            Mark.TROUBLE,
+            "changed: voice.toml: name",
+        ),
+        (Outcome(settings="none"), Mark.NOTE, "no settings on the card"),
+        (Outcome(settings="unchanged"), Mark.OK, "in use"),
+        (Outcome(settings="taken"), Mark.OK, "in use"),
+    ],
+)
+def test_settings_on_the_card(found: Outcome | None, mark: Mark, words: str) -> None:
+    told = machine.settings(found)
+    assert told.mark is mark
+    assert words in told.what
 
 
 # --- disk and state ---

@@ -4,9 +4,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from appliance.conversation.events import Event, TalkHeld, TalkPressed, TalkReleased
+from appliance.conversation.events import (
+    Event,
+    TalkHeld,
+    TalkHeldLong,
+    TalkHeldOn,
+    TalkHeldOut,
+    TalkPressed,
+    TalkReleased,
+)
 from appliance.panel.gestures import Gestures
 
+HOLDING = (TalkHeld, TalkHeldLong, TalkHeldOn, TalkHeldOut)
 HOLD_MS, DEBOUNCE_MS = 350, 20
 Train = list[tuple[int, bool]]  # (ms since the edge before, level)
 
@@ -38,7 +47,10 @@ def timers(gestures: Gestures, until_s: float) -> list[Event]:
 
 trains = st.lists(st.tuples(st.integers(0, 900) | st.integers(0, 30), st.booleans()), max_size=40)
 long_trains = st.lists(
-    st.tuples(st.sampled_from([0, 1, 5, 19, 20, 21, 349, 350, 351, 59_999, 60_000, 61_000]), st.booleans()),
+    st.tuples(
+        st.sampled_from([0, 1, 5, 19, 20, 21, 349, 350, 351, 4_999, 5_000, 10_000, 17_001, 59_999, 60_000, 61_000]),
+        st.booleans(),
+    ),
     max_size=25,
 )
 
@@ -106,7 +118,7 @@ def test_presses_without_release_are_one_press() -> None:
 def test_a_stuck_button_is_released_once_and_ignored_until_it_is_really_up() -> None:
     gestures = Gestures(HOLD_MS)
     gestures.edge(True, 0.0, captured_ms=0)
-    assert gestures.expire(59.9, captured_ms=0) == [TalkHeld()]
+    assert gestures.expire(59.9, captured_ms=0) == [TalkHeld(), TalkHeldLong(fresh=True), TalkHeldOn(), TalkHeldOut()]
     assert gestures.expire(60.0, captured_ms=30_000) == [TalkReleased(60_000, 30_000)]
     assert gestures.stuck
     assert gestures.deadline_s is None
@@ -119,6 +131,18 @@ def test_a_stuck_button_is_released_once_and_ignored_until_it_is_really_up() -> 
     assert gestures.edge(True, 90.02, captured_ms=0) == [TalkPressed()], "not stuck any more"
 
 
+def test_longer_holds_are_told_each_once_at_their_time() -> None:
+    gestures = Gestures(HOLD_MS)
+    gestures.edge(True, 200.0, captured_ms=0)
+    assert gestures.expire(204.999, captured_ms=0) == [TalkHeld()]
+    assert gestures.expire(205.0, captured_ms=0) == [TalkHeldLong(fresh=False)]
+    assert gestures.expire(210.0, captured_ms=0) == [TalkHeldOn()]
+    assert gestures.deadline_s == 217.0
+    assert gestures.edge(False, 216.9, captured_ms=7) == [TalkReleased(16_900, 7)]
+    gestures.edge(True, 220.0, captured_ms=0)
+    assert gestures.expire(226.0, captured_ms=0) == [TalkHeld(), TalkHeldLong(fresh=False)], "anew at each press"
+
+
 @pytest.mark.parametrize(("hold_ms", "debounce_ms"), [(20, 20), (350, -1), (60_000, 20)])
 def test_impossible_times_are_refused(hold_ms: int, debounce_ms: int) -> None:
     with pytest.raises(ValueError, match="debounce_ms"):
@@ -129,7 +153,7 @@ def test_impossible_times_are_refused(hold_ms: int, debounce_ms: int) -> None:
 @example([(0, True), (15, False), (4, True), (2, False)])
 def test_presses_and_releases_alternate(train: Train) -> None:
     events, _ = run(train)
-    edges = [event for event in events if not isinstance(event, TalkHeld)]
+    edges = [event for event in events if not isinstance(event, HOLDING)]
     for index, event in enumerate(edges):
         assert isinstance(event, TalkReleased if index % 2 else TalkPressed)
 
@@ -139,7 +163,7 @@ def test_presses_and_releases_alternate(train: Train) -> None:
 @example([(0, True), (1, False), (1, True)])
 def test_the_final_level_is_never_lost(train: Train) -> None:
     events, gestures = run(train)
-    edges = [event for event in events if not isinstance(event, TalkHeld)]
+    edges = [event for event in events if not isinstance(event, HOLDING)]
     final = train[-1][1] if train else False
     # Stuck: told as released on purpose while it is down.
     assert (len(edges) % 2 == 1) == final or gestures.stuck
@@ -159,6 +183,8 @@ def test_held_is_told_once_exactly_when_the_release_says_so(train: Train) -> Non
     for event in events:
         if isinstance(event, TalkHeld):
             held += 1
+        elif isinstance(event, HOLDING):
+            assert held == 1
         elif isinstance(event, TalkReleased):
             assert held == (event.held_ms >= HOLD_MS)
             held = 0

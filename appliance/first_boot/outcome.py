@@ -1,0 +1,39 @@
+"""How the settings on the card were taken over, told to whoever may not read them: the daemon, ``doctor``.
+
+Responsible for: one small file in /run, without secrets. Not for: what is made of it (``appliance.guidance``).
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+log = logging.getLogger(__name__)
+FILE_NAME = "outcome.json"
+NAME = "voice-appliance-setup"  # of its directory, beside the appliance's own
+DIRECTORY = Path("/run") / NAME
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What came of it. ``problem`` is one line for people; ``id`` is new each time that somebody looked."""
+
+    id: str = ""
+    settings: Literal["none", "unchanged", "taken", "refused"] = "none"
+    problem: str = ""
+    wifi_known: bool = False
+    page: bool = False  # there is a set-up page, which the button opens
+
+
+def load(directory: Path = DIRECTORY) -> Outcome | None:
+    """Read it; ``None``: nobody looks for settings on this machine."""
+    try:
+        return msgspec.json.decode((directory / FILE_NAME).read_bytes(), type=Outcome)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        log.warning("%s is not used: %s", directory / FILE_NAME, error)
+        return None
