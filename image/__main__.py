@@ -45,8 +45,6 @@ def main() -> int:
 def plan(kernel: str) -> str:
     """Say what an image of this kernel is made of: its sources and packages, and what goes onto its boot partition."""
     chosen, base = profile.load(kernel), profile.base()
-    if updates.keys() is not None:
-        base = updates.with_packages(base)
     sources = mirrors.lines((*base.sources, *chosen.sources), mirrors.known(), dry=True)
     kernels = [f"{entry.kernel} as {entry.name}" for entry in chosen.boot.kernels]
     boot = [*chosen.boot.selector, *chosen.boot.files, *chosen.boot.overlays, *kernels]
@@ -73,8 +71,8 @@ def build(kernel: str, *, fresh: bool, epoch: int) -> Path:
     if os.geteuid() != 0:
         raise ImageError("a root file system needs root: files in it belong to others\nhint: sudo make image")
     chosen, base, keys = profile.load(kernel), profile.base(), updates.keys()
-    if keys is not None:
-        base = updates.with_packages(base)
+    if keys is None:
+        print(f"no keys: this image will take no updates. For those, first: image/update/make-keys {updates.USUAL}")
     CACHE.mkdir(exist_ok=True)
     OUT.mkdir(exist_ok=True)
     version = tomllib.loads((profile.FOLDER.parent / "pyproject.toml").read_text("utf-8"))["project"]["version"]

@@ -14,8 +14,10 @@ from pathlib import Path
 
 from image import layout
 from image.layout import DATA, ROOT, SELECTOR, Partition, Slot
-from image.profile import Boot, ImageError
+from image.profile import FOLDER, Boot, ImageError
 from image.rootfs import run
+
+SETTINGS = FOLDER.parent / "appliance/first_boot/voice.toml"
 
 
 def assemble(root: Path, boot: Boot, out: Path, work: Path, *, epoch: int) -> None:
@@ -32,6 +34,7 @@ def assemble(root: Path, boot: Boot, out: Path, work: Path, *, epoch: int) -> No
     _gather(root, boot.selector, selector)
     (selector / "autoboot.txt").write_text(layout.autoboot("A"))
     (selector / "config.txt").touch()
+    shutil.copyfile(SETTINGS, selector / "voice.toml")
     _fat(selector, SELECTOR, parts, log, epoch)
     for slot in ("A", "B"):
         folder = boot_folder(root, boot, slot, work / f"boot_{slot}")

@@ -18,7 +18,16 @@ from image.rootfs import run
 
 LATE = FOLDER / "overlay" / "late"
 REPOSITORY = FOLDER.parent
-ENABLED = ("voice-appliance.service", "voice-grow-data.service", "systemd-timesyncd.service", "NetworkManager.service")
+SHIPPED = (
+    "voice-appliance.service", "voice-appliance-last-word.service",
+    "voice-appliance-import.service", "voice-appliance-setup.path", "voice-appliance-setup.service",
+)  # fmt: skip
+ENABLED = (
+    "voice-appliance.service", "voice-appliance-import.service", "voice-appliance-setup.path",
+    "voice-grow-data.service", "systemd-timesyncd.service", "NetworkManager.service",
+)  # fmt: skip
+# The root is read-only: what may be changed of these is with the configuration, on the data partition.
+ELSEWHERE = ("hostname", "localtime")
 # Nobody can log in, nothing is installed at run time, and /var is new at each start.
 MASKED = (
     "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "e2scrub_reap.service",
@@ -77,6 +86,11 @@ def _write(root: Path, version: str, epoch: int) -> None:
     (ours / "kept").write_text("".join(f"{name}\n" for name in layout.KEPT))
     (ours / "version").write_text(f"{version}\n")
     (root / "etc/fstab").write_text(layout.fstab())
+    for name in ELSEWHERE:
+        (root / "etc" / name).unlink(missing_ok=True)
+        (root / "etc" / name).symlink_to(f"/etc/voice-appliance/{name}")
+    with (root / "usr/lib/os-release").open("a") as file:
+        file.write("DEFAULT_HOSTNAME=voice-appliance\n")
     (root / "etc/machine-id").touch(mode=0o444)
     (root / "etc/resolv.conf").symlink_to("/run/NetworkManager/resolv.conf")
     # The first process never lets the clock be earlier than this file.
@@ -88,11 +102,14 @@ def _write(root: Path, version: str, epoch: int) -> None:
 
 def _units(root: Path, more: Sequence[str], log: Path, epoch: int) -> None:
     units = root / "etc/systemd/system"
-    for unit in ("voice-appliance.service", "voice-appliance-last-word.service"):
+    for unit in SHIPPED:
         shutil.copy(REPOSITORY / "systemd" / unit, units)
     drop_in = units / "voice-appliance.service.d"
     drop_in.mkdir(exist_ok=True)
     shutil.copy(REPOSITORY / "systemd" / "voice-appliance-backoff.conf", drop_in / "backoff.conf")
+    shared = root / "etc/NetworkManager/dnsmasq-shared.d"
+    shared.mkdir(parents=True, exist_ok=True)
+    shutil.copy(REPOSITORY / "systemd" / "voice-appliance-dnsmasq.conf", shared / "voice-appliance.conf")
     run(["systemd-sysusers", f"--root={root}"], log, epoch=epoch)
     run(["systemctl", f"--root={root}", "enable", *ENABLED, *more], log, epoch=epoch)
     run(["systemctl", f"--root={root}", "mask", *MASKED], log, epoch=epoch)

@@ -1,6 +1,6 @@
-"""What an image has besides, so that it can be updated: RAUC, who may sign, the units; and the bundle of that image.
+"""What an image has besides, so that it can be updated: who may sign, the units; and the bundle of that image.
 
-Responsible for: `KEYS=`, the folder that image/update/make-keys made. Without it an image takes no updates: there would
+Responsible for: `KEYS=`, the folder that image/update/make-keys made. Without one an image takes no updates: there would
 be nobody whose signature it could trust. Not for: what an update does (``appliance.update``).
 """
 
@@ -11,11 +11,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
-from image.profile import FOLDER, Base, ImageError
+from image.profile import FOLDER, ImageError
 from image.rootfs import run
 
+USUAL = Path("~/.config/voice-appliance/keys")
 OVERLAY = FOLDER / "overlay" / "update"
 UNITS = FOLDER.parent / "systemd"
 SHIPPED = (
@@ -31,27 +30,22 @@ ENABLED = (
     "voice-appliance-restart.path",
     "voice-appliance-leave-trial.timer",
 )
-PACKAGES = ("rauc", "rauc-service")
 
 
 def keys() -> Path | None:
-    """Return the folder that `KEYS=` names, if it does.
+    """Return the folder that `KEYS=` names; without it the usual one, if it is there.
 
     Raises:
         ImageError: there is no keyring in it.
     """
     named = os.environ.get("KEYS", "")
-    if not named:
+    if not named and not USUAL.expanduser().is_dir():
         return None
+    named = named or str(USUAL)
     folder = Path(named).expanduser()
     if not (folder / "keyring.pem").is_file():
         raise ImageError(f"KEYS={named}: no keyring.pem is in there\nhint: image/update/make-keys {named}")
     return folder
-
-
-def with_packages(base: Base) -> Base:
-    """Add what updates need to what every image has."""
-    return msgspec.structs.replace(base, packages=(*base.packages, *PACKAGES))
 
 
 def compatible(kernel: str) -> str:

@@ -1,4 +1,4 @@
-"""What `KEYS=` adds to an image fits the card's layout and what the updater counts on."""
+"""What keys add to an image fits the card's layout and what the updater counts on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 
 from appliance.update import commands, rauc
 from image import layout, updates
-from image.__main__ import plan
 from image.layout import BOOT, ROOT, Slot
 from image.profile import ImageError
 from tests.update.machine import BACKEND, IMAGE, autoboot
@@ -78,11 +77,17 @@ def test_the_record_outlives_a_change_of_slot() -> None:
     assert str(commands.STATE) in layout.KEPT.values()
 
 
-def test_without_keys_nothing_is_added(monkeypatch: pytest.MonkeyPatch, keys: Path) -> None:
+def test_the_keys_are_those_that_are_named_or_the_usual_ones(monkeypatch: pytest.MonkeyPatch, keys: Path) -> None:
+    monkeypatch.setenv("HOME", str(keys.parent))
     monkeypatch.delenv("KEYS", raising=False)
-    assert "package: rauc" not in plan("debian").splitlines()
+    assert updates.keys() is None
     monkeypatch.setenv("KEYS", str(keys))
-    assert "package: rauc" in plan("debian").splitlines()
+    assert updates.keys() == keys
     monkeypatch.setenv("KEYS", str(keys.parent))
     with pytest.raises(ImageError, match=r"no keyring\.pem"):
-        plan("debian")
+        updates.keys()
+    monkeypatch.delenv("KEYS")
+    usual = keys.parent / ".config/voice-appliance/keys"
+    usual.mkdir(parents=True)
+    (usual / "keyring.pem").write_text("a certificate\n")
+    assert updates.keys() == usual
