@@ -1,7 +1,7 @@
 """What an image has besides, so that it can be updated: who may sign, the units; and the bundle of that image.
 
-Responsible for: `KEYS=`, the folder that image/update/make-keys made. Without one an image takes no updates: there would
-be nobody whose signature it could trust. Not for: what an update does (``appliance.update``).
+Responsible for: `KEYS=`, the folder that image/update/make-keys made. Without one an image takes no updates: there
+would be nobody whose signature it could trust. Not for: what an update does (``appliance.update``).
 """
 
 from __future__ import annotations
