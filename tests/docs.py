@@ -1,4 +1,4 @@
-"""Writes the pages and pictures that come from tables, board profiles and the panel; ``--check`` fails when one is stale."""
+"""Writes the pages and pictures that come from tables, boards and the panel; ``--check`` fails when one is stale."""
 
 from __future__ import annotations
 
