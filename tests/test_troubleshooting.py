@@ -12,6 +12,7 @@ from appliance.conversation.lines import TEXTS, Line
 from appliance.conversation.state import Led
 from appliance.first_boot import changes, wishes
 from appliance.first_boot.text import Text
+from appliance.panel.indicator import _PATTERNS
 from tests import flashing_pictures, signals
 from tests.first_boot.machine import Machine
 
@@ -66,7 +67,7 @@ def test_the_rhythm_in_words_lasts_as_long_as_the_pattern(led: Led) -> None:
     told = signals.rhythm(led)
     if "all the time" not in told:
         lasts_s = sum(map(float, re.findall(r"[0-9.]+", told)))
-        assert lasts_s == pytest.approx(signals._PATTERNS[led].corners[-1][0])
+        assert lasts_s == pytest.approx(_PATTERNS[led].corners[-1][0])
 
 
 def test_the_settings_in_the_picture_are_taken(tmp_path: Path) -> None:
