@@ -10,15 +10,23 @@ from pathlib import Path
 
 import pytest
 
+from appliance.diagnosis import collecting, putting
+from appliance.diagnosis import unit as unit_of
 from appliance.update import commands, health, trial, updater
+from image import layout
 from tests.scenarios.home import ROOT
 
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
-TRIGGERS = sorted((ROOT / "systemd").glob("*.timer")) + sorted((ROOT / "systemd").glob("*.path"))
+TRIGGERS = [unit for kind in ("timer", "path", "mount") for unit in sorted((ROOT / "systemd").glob(f"*.{kind}"))]
 SYSTEM = Path("/lib/systemd/system")
 MOST_EXPOSED = 1.5  # of 10
-# These change the machine's settings, as root; the one process of them that listens gives its rights away first.
-ROOTS = {"voice-appliance-import.service": 1.7, "voice-appliance-setup.service": 2.5}
+# Two change the machine's settings, as root; the one process of them that listens gives its rights away first. The third
+# may read what is root's.
+ROOTS = {
+    "voice-appliance-import.service": 1.7,
+    "voice-appliance-setup.service": 2.5,
+    "voice-appliance-report.service": 1.7,
+}
 PAGE = (ROOT / "docs/decisions/sandbox.md").read_text()  # says how exposed each unit is, and what for
 
 pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
@@ -106,6 +114,23 @@ def test_the_updates_units_fit_each_other() -> None:
     confirm = dict(directives(ROOT / "systemd/voice-appliance-confirm.service"))
     assert confirm["TimeoutStartSec"] == "30min"
     assert health.LIMIT_S + trial.PATIENCE_S < 30 * 60
+
+
+def test_the_reports_units_fit_each_other_the_card_and_the_program() -> None:
+    mount = dict(directives(ROOT / "systemd/run-voice_report.mount"))
+    assert mount["What"] == f"/dev/disk/by-partuuid/{layout.SELECTOR.partuuid}"
+    assert {"umask=0077", "uid=voice-appliance", "nosuid", "nodev", "noexec"} <= set(mount["Options"].split(","))
+    unit = directives(ROOT / "systemd/voice-appliance-report.service")
+    steps = [value for key, value in unit if key == "ExecStart"]
+    made = f"/run/{dict(unit)['RuntimeDirectory']}"
+    assert [step.split()[-1] for step in steps] == [made, "run-voice_report.mount", mount["Where"], mount["Where"]]
+    assert steps[0].split()[3] == collecting.__name__
+    assert steps[2].split()[3] == putting.__name__
+    assert f"-{mount['Where']}" in dict(unit)["ReadWritePaths"].split()
+    at_most_s = collecting.BUNDLE_S + collecting.DOCTOR_S + 2 * unit_of.PATIENCE_S
+    assert at_most_s <= 60 * int(dict(unit)["TimeoutStartSec"].removesuffix("min"))
+    conditions = [value for key, value in directives(ROOT / "systemd/voice-appliance-report.timer") if "Path" in key]
+    assert conditions == [f"|/boot/selector/{name}" for name in putting.WISHES]
 
 
 def test_the_appliances_unit_fits_the_program() -> None:
