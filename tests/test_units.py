@@ -20,8 +20,8 @@ UNITS = sorted((ROOT / "systemd").glob("*.service"))
 TRIGGERS = [unit for kind in ("timer", "path", "mount") for unit in sorted((ROOT / "systemd").glob(f"*.{kind}"))]
 SYSTEM = Path("/lib/systemd/system")
 MOST_EXPOSED = 1.5  # of 10
-# Two change the machine's settings, as root; the one process of them that listens gives its rights away first. The third
-# may read what is root's.
+# Two change the machine's settings, as root; the one process of them that listens gives its rights away first. The
+# third may read what is root's.
 ROOTS = {
     "voice-appliance-import.service": 1.7,
     "voice-appliance-setup.service": 2.5,

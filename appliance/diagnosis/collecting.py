@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import subprocess
 import sys
 import tarfile
@@ -33,6 +34,7 @@ VERSION = Path("/usr/lib/voice-appliance/version")  # of the card image
 BUNDLE_S, DOCTOR_S = 60.0, 40.0
 JOURNAL_LINES, LONGEST_LINE = 100, 500
 LARGEST_PART = 64 * 1024
+_MODULE = re.compile(r"(No module named|cannot import name) '([\w.]+)'")  # what is in quotes goes, but not this
 MARKS = ("ok ", "note ", "trouble ")
 
 
@@ -54,7 +56,7 @@ def collect(into: Path, at: datetime, command: Sequence[str] = COMMAND, config: 
         found = _of_bundle(parts)
     else:
         bundle.unlink(missing_ok=True)
-        problem = scrubber.clean_line(done.problem) or "it is damaged"
+        problem = _clean(done.problem, scrubber) or "it is damaged"
         log.warning("no bundle: %s", problem)
         found = _without_bundle([*command, "doctor", "--config", str(config)], scrubber, problem)
     (into / report.TEXT).write_bytes(report.encode(report.write(found, at)))
@@ -113,9 +115,13 @@ def _without_bundle(doctor: Sequence[str], scrubber: Scrubber, problem: str) -> 
             f"python {sys.version.split()[0]}",
             *(f"{name}={value}" for name, value in unit.properties().items()),
         ],
-        journal=[scrubber.clean_line(line)[:LONGEST_LINE] for line, _ in lines],
+        journal=[_clean(line, scrubber)[:LONGEST_LINE] for line, _ in lines],
         problem=problem,
     )
+
+
+def _clean(line: str, scrubber: Scrubber) -> str:
+    return scrubber.clean_line(_MODULE.sub(r"\1 \2", line))
 
 
 def main() -> int:

@@ -26,7 +26,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     token.write_text(f"{TOKEN}\n")
     monkeypatch.setattr(collecting, "TOKEN", token)
     lines = [
-        ("12:00 ImportError: no module named numpy", 6),
+        ("12:00 ModuleNotFoundError: No module named 'numpy.core'", 6),
         (f"12:01 {TOKEN} ek_hushhush", 6),
         ("12:02 timer 'saffron' rings", 6),
     ]
@@ -66,7 +66,7 @@ def test_a_program_that_cannot_be_loaded_leaves_its_log(tmp_path: Path, machine:
     assert found.problem == "it ended with 1 (ImportError: …)"
     text = text_of(machine)
     assert "Its program is broken" in text
-    assert "12:00 ImportError: no module named numpy" in text
+    assert "12:00 ModuleNotFoundError: No module named numpy.core" in text
     assert not [word for word in (TOKEN, "hush", "saffron") if word in text]
     assert not (machine / report.BUNDLE).exists()
 
