@@ -29,7 +29,7 @@ from appliance.enrolling import CREDENTIAL
 from appliance.errors import ApplianceError, ConfigError
 
 FOLDER = "voice-appliance"
-JOURNAL_LINES, LONGEST_LINE = 1000, 2000  # so that it is never larger than a card's first partition bears
+JOURNAL_LINES = 1000
 STATUS = (
     *(
         "phase",
@@ -108,8 +108,7 @@ async def _parts(path: Path) -> dict[str, str]:
     scrubber = Scrubber(_secrets(loaded))
     cleaned = {name: scrubber.clean(text) + "\n" for name, text in parts.items()}
     lines = unit.journal(entries=JOURNAL_LINES, priority="info", units=(unit.UNIT, unit.LAST_WORD))
-    told = (f"{priority} {scrubber.clean_line(line)[:LONGEST_LINE]}\n" for line, priority in lines)
-    cleaned["journal.txt"] = "".join(told)
+    cleaned["journal.txt"] = "".join(f"{priority} {scrubber.clean_line(line)}\n" for line, priority in lines)
     return cleaned
 
 

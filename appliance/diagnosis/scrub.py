@@ -17,6 +17,7 @@ GONE = "…"
 ETC = Path("/etc")
 STATE_FILES = ("identity.jwk", "enrolment.json")
 WIFI = ("wpa_supplicant/*.conf", "NetworkManager/system-connections/*", "netplan/*.yaml")
+LONGEST_LINE, LONGEST_SECRET = 2000, 600  # characters: of a line of the journal, of a secret that its end may cut
 SHORTEST = 6  # of a secret that is looked for as such: shorter ones would take common words along
 
 _NAMED = re.compile(r"""(?ix) \b ([\w-]*(?:psk|passw\w*|passphrase|secret|token(?!s)|api[-_]?key|bearer|dpop)[\w-]*)
@@ -45,7 +46,12 @@ class Scrubber:
         return _LONG.sub(GONE, _CODE.sub(GONE, text))
 
     def clean_line(self, line: str) -> str:
-        """Return a line of the journal, also without quoted words: they may be what a person said."""
+        """Return a line of the journal, also without quoted words: they may be what a person said.
+
+        The end of one that is very long is lost, and with it any secret of which only the beginning was looked at.
+        """
+        if len(line) > LONGEST_LINE:
+            return f"{self.clean_line(line[:LONGEST_LINE])[:-LONGEST_SECRET]}{GONE}"
         if "records: turn {" not in line:  # only numbers, and their names are in quotes
             line = _QUOTED.sub(f"'{GONE}'", line)
         return self.clean(line)

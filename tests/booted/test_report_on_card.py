@@ -32,7 +32,7 @@ for given; do
 done
 exec /usr/bin/journalctl "$@"
 """
-WIFI = "correct horse battery"
+WIFI = "a donkey of battery"
 SYSTEM = {"autoboot.txt": "[all]\nboot_partition=2\n", "voice.toml": 'name = "Kitchen"\n'}
 STEPS = [line for line in (ROOT / f"systemd/{UNIT}.service").read_text().splitlines() if line.startswith("ExecStart=")]
 
