@@ -56,7 +56,7 @@ def collect(into: Path, at: datetime, command: Sequence[str] = COMMAND, config: 
         found = _of_bundle(parts)
     else:
         bundle.unlink(missing_ok=True)
-        problem = _clean(done.problem, scrubber) or "it is damaged"
+        problem = _clean(done.problem, scrubber)[:LONGEST_LINE] or "it is damaged"
         log.warning("no bundle: %s", problem)
         found = _without_bundle([*command, "doctor", "--config", str(config)], scrubber, problem)
     (into / report.TEXT).write_bytes(report.encode(report.write(found, at)))
@@ -72,7 +72,7 @@ def ask(command: Sequence[str], limit_s: float) -> Done:
     except OSError as error:
         return Done("", f"it cannot be started ({error.strerror})")
     last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-    problem = f"it ended with {done.returncode} ({last[:LONGEST_LINE]})" if done.returncode else ""
+    problem = f"it ended with {done.returncode} ({last})" if done.returncode else ""
     return Done(done.stdout.decode(errors="replace"), problem)
 
 
@@ -85,8 +85,8 @@ def _unpacked(bundle: Path) -> dict[str, str]:
                 name = entry.name.rpartition("/")[2]
                 if file is not None and name in ("doctor.txt", "status.json", "versions.txt"):
                     parts[name] = file.read(LARGEST_PART).decode(errors="replace")
-    except (OSError, tarfile.TarError, EOFError) as error:
-        log.warning("the bundle cannot be read: %s", error)
+    except Exception as error:  # noqa: BLE001  # also those of a library that may be what is broken
+        log.warning("the bundle cannot be read: %s", type(error).__name__)
         return {}
     return parts
 

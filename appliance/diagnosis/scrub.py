@@ -27,6 +27,7 @@ _CODE = re.compile(r"\b\d{3}-?\d{3}-?\d{3}\b")  # of an enrolment that waits
 _LONG = re.compile(r"(?=[A-Za-z_+=-]*\d)(?=[\d_+=-]*[A-Za-z])[A-Za-z0-9_+=-]{32,}")  # keys, hashes, signatures
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _VALUE = re.compile(r" = [^;]*")
+_CLOSED = re.compile(r"(?:[^'\"]|'[^']*'|\"[^\"]*\")*")  # as far as quotations are whole
 _WIFI_SECRET = re.compile(r"""(?m)^\s*(?:psk|password|wep-key\d|wep_key\d|sae_password)\s*[=:]\s*["']?([^"'\n]+)""")
 
 
@@ -48,10 +49,11 @@ class Scrubber:
     def clean_line(self, line: str) -> str:
         """Return a line of the journal, also without quoted words: they may be what a person said.
 
-        The end of one that is very long is lost, and with it any secret of which only the beginning was looked at.
+        The end of one that is very long is lost, with any secret and any quotation of which it has the beginning alone.
         """
         if len(line) > LONGEST_LINE:
-            return f"{self.clean_line(line[:LONGEST_LINE])[:-LONGEST_SECRET]}{GONE}"
+            whole = _CLOSED.match(line, 0, LONGEST_LINE)
+            return f"{self.clean_line(whole[0] if whole else '')[:-LONGEST_SECRET]}{GONE}"
         if "records: turn {" not in line:  # only numbers, and their names are in quotes
             line = _QUOTED.sub(f"'{GONE}'", line)
         return self.clean(line)

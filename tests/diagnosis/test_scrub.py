@@ -89,3 +89,10 @@ def test_of_a_very_long_line_the_end_is_lost_and_no_part_of_a_secret_stays(befor
     assert len(cleaned) <= LONGEST_LINE - LONGEST_SECRET + 1
     assert not [word for word in ("corr", "hush", "vdt") if word in cleaned]
     assert cleaned.startswith("word word")
+
+
+@pytest.mark.parametrize("mark", ["'", '"'])
+def test_of_a_very_long_quotation_nothing_stays(mark: str) -> None:
+    cleaned = Scrubber().clean_line(f"{'word ' * 200}timer {mark}{'saffron ' * 1000}{mark} rings")
+    assert cleaned.startswith("word word")
+    assert "saffron" not in cleaned
