@@ -21,10 +21,11 @@ REPOSITORY = FOLDER.parent
 SHIPPED = (
     "voice-appliance.service", "voice-appliance-last-word.service",
     "voice-appliance-import.service", "voice-appliance-setup.path", "voice-appliance-setup.service",
+    "voice-appliance-report.timer", "voice-appliance-report.service", "run-voice_report.mount",
 )  # fmt: skip
 ENABLED = (
     "voice-appliance.service", "voice-appliance-import.service", "voice-appliance-setup.path",
-    "voice-grow-data.service", "systemd-timesyncd.service", "NetworkManager.service",
+    "voice-appliance-report.timer", "voice-grow-data.service", "systemd-timesyncd.service", "NetworkManager.service",
 )  # fmt: skip
 # The root is read-only: what may be changed of these is with the configuration, on the data partition.
 ELSEWHERE = ("hostname", "localtime")

@@ -10,15 +10,24 @@ from pathlib import Path
 
 import pytest
 
+from appliance.diagnosis import collecting, putting
+from appliance.diagnosis import unit as unit_of
 from appliance.update import commands, health, trial, updater
+from image import layout, tree
 from tests.scenarios.home import ROOT
 
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
-TRIGGERS = sorted((ROOT / "systemd").glob("*.timer")) + sorted((ROOT / "systemd").glob("*.path"))
+TRIGGERS = [unit for kind in ("timer", "path", "mount") for unit in sorted((ROOT / "systemd").glob(f"*.{kind}"))]
 SYSTEM = Path("/lib/systemd/system")
+GENERATOR = Path("/lib/systemd/system-generators/systemd-fstab-generator")
 MOST_EXPOSED = 1.5  # of 10
-# These change the machine's settings, as root; the one process of them that listens gives its rights away first.
-ROOTS = {"voice-appliance-import.service": 1.7, "voice-appliance-setup.service": 2.5}
+# Two change the machine's settings, as root; the one process of them that listens gives its rights away first. The
+# third may read what is root's.
+ROOTS = {
+    "voice-appliance-import.service": 1.7,
+    "voice-appliance-setup.service": 2.5,
+    "voice-appliance-report.service": 1.7,
+}
 PAGE = (ROOT / "docs/decisions/sandbox.md").read_text()  # says how exposed each unit is, and what for
 
 pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
@@ -106,6 +115,50 @@ def test_the_updates_units_fit_each_other() -> None:
     confirm = dict(directives(ROOT / "systemd/voice-appliance-confirm.service"))
     assert confirm["TimeoutStartSec"] == "30min"
     assert health.LIMIT_S + trial.PATIENCE_S < 30 * 60
+
+
+def test_the_reports_units_fit_each_other_the_card_and_the_program() -> None:
+    mount = dict(directives(ROOT / "systemd/run-voice_report.mount"))
+    assert mount["What"] == f"/dev/disk/by-partuuid/{layout.SELECTOR.partuuid}"
+    assert {"umask=0077", "uid=voice-appliance", "nosuid", "nodev", "noexec"} <= set(mount["Options"].split(","))
+    unit = directives(ROOT / "systemd/voice-appliance-report.service")
+    steps = [value for key, value in unit if key == "ExecStart"]
+    made = f"/run/{dict(unit)['RuntimeDirectory']}"
+    assert [step.split()[-1] for step in steps] == [made, "run-voice_report.mount", mount["Where"], mount["Where"]]
+    assert steps[0].split()[3] == collecting.__name__
+    assert steps[2].split()[3] == putting.__name__
+    assert f"-{mount['Where']}" in dict(unit)["ReadWritePaths"].split()
+    at_most_s = collecting.BUNDLE_S + collecting.DOCTOR_S + 2 * unit_of.PATIENCE_S
+    assert at_most_s <= 60 * int(dict(unit)["TimeoutStartSec"].removesuffix("min"))
+    conditions = [value for key, value in directives(ROOT / "systemd/voice-appliance-report.timer") if "Path" in key]
+    assert conditions == [f"|/boot/selector/{name}" for name in putting.WISHES]
+
+
+@pytest.mark.parametrize("circle", [False, True], ids=["as it is", "this check can fail"])
+def test_the_wish_for_a_report_is_looked_for_before_the_partition_is_let_go(root: Path, circle: bool) -> None:
+    """The image's units and fstab in one start: in order, and nothing waits in a circle."""
+    units, fstab = root / "etc/systemd/system", root / "fstab"
+    fstab.write_text(layout.fstab())
+    (root / "lib/systemd/systemd-growfs").touch(mode=0o755)
+    environment = {"SYSTEMD_FSTAB": str(fstab), "SYSTEMD_SYSROOT_FSTAB": "/dev/null"}
+    subprocess.run([GENERATOR, units, units, units], env=environment, check=True, capture_output=True)
+    for unit in tree.ENABLED:
+        if (units / unit).exists():
+            target = dict(directives(units / unit))["WantedBy"]
+            (units / f"{target}.wants").mkdir(exist_ok=True)
+            (units / f"{target}.wants" / unit).symlink_to(f"../{unit}")
+    timer = units / "voice-appliance-report.timer"
+    order = dict(directives(timer))
+    assert (order["After"], order["Before"]) == ("boot-selector.mount", "voice-appliance-import.service")
+    assert (
+        order["Wants"] == dict(directives(units / "voice-appliance-import.service"))["After"] == "boot-selector.mount"
+    )
+    if circle:
+        timer.write_text(timer.read_text().replace("Before=", "After="))
+        text = (units / "voice-appliance-import.service").read_text()
+        (units / "voice-appliance-import.service").write_text(text.replace("[Unit]\n", f"[Unit]\nAfter={timer.name}\n"))
+    done = verify(root, "multi-user.target")
+    assert ("ordering cycle" in done.stderr) is circle, done.stderr
 
 
 def test_the_appliances_unit_fits_the_program() -> None:

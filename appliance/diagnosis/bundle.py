@@ -24,7 +24,7 @@ from appliance import __version__, calibrated, config
 from appliance.config import Loaded
 from appliance.diagnosis import doctor, running, scrub, unit
 from appliance.diagnosis.finding import failed
-from appliance.diagnosis.scrub import Scrubber
+from appliance.diagnosis.scrub import Scrubber, without_values
 from appliance.enrolling import CREDENTIAL
 from appliance.errors import ApplianceError, ConfigError
 
@@ -47,7 +47,6 @@ STATUS = (
     *("button_stuck", "counters", "last_error", "last_error_code"),
 )
 FREE_TEXT = "realtime.instructions"  # the owner's own words: only how long they are
-_VALUE = re.compile(r" = [^;]*")
 
 
 def make(file: Path, path: Path) -> list[str]:
@@ -60,7 +59,8 @@ def make(file: Path, path: Path) -> list[str]:
     try:
         with os.fdopen(handle, "wb") as opened:
             parts = asyncio.run(_parts(path))
-            with tarfile.open(fileobj=opened, mode="w:xz") as bundle:
+            # A dictionary of 4 MB: a larger one would only take memory.
+            with tarfile.open(fileobj=opened, mode="w:xz", preset=3) as bundle:
                 for name, text in parts.items():
                     data = text.encode(errors="replace")
                     entry = tarfile.TarInfo(f"{FOLDER}/{name}")
@@ -92,10 +92,10 @@ async def _parts(path: Path) -> dict[str, str]:
         loaded = config.load(path)
         settings = _settings(loaded)
     except ConfigError as error:
-        settings = _without_values(str(failed("configuration", error)))
+        settings = without_values(str(failed("configuration", error)))
     found = [str(finding) async for finding in doctor.examine(path)]
     parts = {
-        "doctor.txt": "\n".join(_without_values(line) for line in found),
+        "doctor.txt": "\n".join(without_values(line) for line in found),
         "versions.txt": _versions(),
         "config.txt": settings,
         "unit.txt": "\n".join(f"{name}={value}" for name, value in unit.properties().items()),
@@ -119,11 +119,6 @@ def _secrets(loaded: Loaded | None) -> list[str]:
     named = loaded.config.provisioning.enrolment_token_file
     files = [standing, loaded.path.parent / CREDENTIAL, *([Path(named)] if named else [])]
     return list(scrub.secrets_of(Path(loaded.config.state.directory), files))
-
-
-def _without_values(line: str) -> str:
-    """Take the values out of an error of the configuration: people write passwords under any name."""
-    return _VALUE.sub(f" = {scrub.GONE}", line) if "configuration: " in line else line
 
 
 def _settings(loaded: Loaded) -> str:

@@ -17,6 +17,7 @@ GONE = "…"
 ETC = Path("/etc")
 STATE_FILES = ("identity.jwk", "enrolment.json")
 WIFI = ("wpa_supplicant/*.conf", "NetworkManager/system-connections/*", "netplan/*.yaml")
+LONGEST_LINE, LONGEST_SECRET = 2000, 600  # characters: of a line of the journal, of a secret that its end may cut
 SHORTEST = 6  # of a secret that is looked for as such: shorter ones would take common words along
 
 _NAMED = re.compile(r"""(?ix) \b ([\w-]*(?:psk|passw\w*|passphrase|secret|token(?!s)|api[-_]?key|bearer|dpop)[\w-]*)
@@ -25,6 +26,8 @@ _USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")
 _CODE = re.compile(r"\b\d{3}-?\d{3}-?\d{3}\b")  # of an enrolment that waits
 _LONG = re.compile(r"(?=[A-Za-z_+=-]*\d)(?=[\d_+=-]*[A-Za-z])[A-Za-z0-9_+=-]{32,}")  # keys, hashes, signatures
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_VALUE = re.compile(r" = [^;]*")
+_CLOSED = re.compile(r"(?:[^'\"]|'[^']*'|\"[^\"]*\")*")  # as far as quotations are whole
 _WIFI_SECRET = re.compile(r"""(?m)^\s*(?:psk|password|wep-key\d|wep_key\d|sae_password)\s*[=:]\s*["']?([^"'\n]+)""")
 
 
@@ -44,10 +47,21 @@ class Scrubber:
         return _LONG.sub(GONE, _CODE.sub(GONE, text))
 
     def clean_line(self, line: str) -> str:
-        """Return a line of the journal, also without quoted words: they may be what a person said."""
+        """Return a line of the journal, also without quoted words: they may be what a person said.
+
+        The end of one that is very long is lost, with any secret and any quotation of which it has the beginning alone.
+        """
+        if len(line) > LONGEST_LINE:
+            whole = _CLOSED.match(line, 0, LONGEST_LINE)
+            return f"{self.clean_line(whole[0] if whole else '')[:-LONGEST_SECRET]}{GONE}"
         if "records: turn {" not in line:  # only numbers, and their names are in quotes
             line = _QUOTED.sub(f"'{GONE}'", line)
         return self.clean(line)
+
+
+def without_values(line: str) -> str:
+    """Take the values out of an error of the configuration: people write passwords under any name."""
+    return _VALUE.sub(f" = {GONE}", line) if "configuration: " in line else line
 
 
 def _name_only(found: re.Match[str]) -> str:

@@ -23,7 +23,7 @@ def examine(settings: Update, directory: Path = STATE, system: Path = rauc.SYSTE
         return note("updates", "none by itself: this is no card image", "docs/install.md says how to update by hand")
     if not settings.url:
         return note("updates", "no folder with updates is configured", "[update] url names one")
-    if directory.exists() and not os.access(directory, os.R_OK | os.X_OK):
+    if directory.exists() and not os.access(directory, os.R_OK | os.X_OK, effective_ids=True):
         return note("updates", f"you may not look into {directory}", "ask with sudo")
     try:
         return judge(settings, record.load(directory))

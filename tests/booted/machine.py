@@ -112,7 +112,8 @@ class Machine:
             folder.mkdir(parents=True)
         (packages / "places.pth").write_text("/opt/voice-appliance/source\n/opt/voice-appliance/packages\n")
         (home / "pyvenv.cfg").write_text("home = /opt/python/bin\ninclude-system-site-packages = false\n")
-        (home / "bin/python").symlink_to(f"/opt/python/bin/python3.{sys.version_info[1]}")
+        for name in ("python", "python3"):
+            (home / "bin" / name).symlink_to(f"/opt/python/bin/python3.{sys.version_info[1]}")
         for name, module in SCRIPTS.items():
             script = home / "bin" / name
             script.write_text(f"#!{BIN}/python\nimport sys\nfrom {module} import main\nsys.exit(main())\n")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.diagnosis.scrub import Scrubber, secrets_of
+from appliance.diagnosis.scrub import LONGEST_LINE, LONGEST_SECRET, Scrubber, secrets_of
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
@@ -80,3 +80,19 @@ def test_the_secrets_of_this_machine_are_found(tmp_path: Path) -> None:
     supplicant.write_text('network={\n  ssid="x"\n  psk="the other wifi key"\n}\n')
     found = set(secrets_of(state, [token, tmp_path / "none"], etc))
     assert {"the-private-key", "the-enrolment-token", "the wifi key", "the other wifi key", "the-token"} <= found
+
+
+@pytest.mark.parametrize("before", range(LONGEST_LINE - 40, LONGEST_LINE + 4, 3))
+def test_of_a_very_long_line_the_end_is_lost_and_no_part_of_a_secret_stays(before: int) -> None:
+    known = "correct horse battery"
+    cleaned = Scrubber([known]).clean_line(f"{'word ' * 1000}"[:before] + f" {known} vdt_hushhush {'a' * 100_000}")
+    assert len(cleaned) <= LONGEST_LINE - LONGEST_SECRET + 1
+    assert not [word for word in ("corr", "hush", "vdt") if word in cleaned]
+    assert cleaned.startswith("word word")
+
+
+@pytest.mark.parametrize("mark", ["'", '"'])
+def test_of_a_very_long_quotation_nothing_stays(mark: str) -> None:
+    cleaned = Scrubber().clean_line(f"{'word ' * 200}timer {mark}{'saffron ' * 1000}{mark} rings")
+    assert cleaned.startswith("word word")
+    assert "saffron" not in cleaned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -106,6 +107,21 @@ def test_an_account_with_a_password_or_an_empty_one_is_refused() -> None:
         tree.refuse_logins("root:$y$j9T$abc:20000:0:::::\n")
     with pytest.raises(ImageError, match="the account pi has a password"):
         tree.refuse_logins("pi::20000:0:::::\n")
+
+
+def test_every_unit_of_ours_that_starts_is_in_the_image_with_its_programs() -> None:
+    late = ROOT / "image/overlay/late"
+    for unit in tree.SHIPPED:
+        text = (ROOT / "systemd" / unit).read_text()
+        for program_ in re.findall(r"(?m)^Exec\w+=[-+]*(/usr/lib/voice-appliance/\S+)", text):
+            assert os.access(late / program_.lstrip("/"), os.X_OK), program_
+        if "[Install]" in text:
+            assert unit in tree.ENABLED
+    ours = {unit for unit in tree.ENABLED if unit.startswith("voice-appliance")}
+    assert ours <= set(tree.SHIPPED)
+    assert {"voice-appliance-report.timer", "voice-appliance-report.service", "run-voice_report.mount"} <= set(
+        tree.SHIPPED
+    )
 
 
 APT = """Package: libc6
