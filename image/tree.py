@@ -96,7 +96,7 @@ def _write(root: Path, version: str, epoch: int) -> None:
     # The first process never lets the clock be earlier than this file.
     (root / "usr/lib/clock-epoch").touch()
     os.utime(root / "usr/lib/clock-epoch", (epoch, epoch))
-    for place in ("data", "boot/selector", *(path.lstrip("/") for path in layout.KEPT.values())):
+    for place in ("data", "boot/selector", "boot/running", *(path.lstrip("/") for path in layout.KEPT.values())):
         (root / place).mkdir(parents=True, exist_ok=True)
 
 
