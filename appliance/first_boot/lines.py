@@ -42,7 +42,7 @@ def look(places: Places) -> Lines | None:
 
     Never raises: a board whose lines cannot be told keeps those that are there.
     """
-    if not places.line_writer.exists():
+    if not places.boot.is_dir():
         return None
     wanted = places.run / files.LINES
     try:

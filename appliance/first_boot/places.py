@@ -55,13 +55,8 @@ class Places:
 
     @property
     def boot(self) -> Path:
-        """The boot partition that the machine was started from; mounted while this runs, in the card image alone."""
+        """The boot partition that the machine was started from, mounted while this runs; only the card image has it."""
         return self.root / "boot/running"
-
-    @property
-    def line_writer(self) -> Path:
-        """The program that writes the board's lines; only the card image has it."""
-        return self.root / "usr/lib/voice-appliance/board-lines"
 
     @property
     def restarted(self) -> Path:

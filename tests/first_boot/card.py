@@ -40,13 +40,12 @@ class Card(Machine):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.partition = root / "boot/running"
-        for folder in ("boot/running/overlays", "data", "etc/voice-appliance", "usr/lib/voice-appliance"):
+        for folder in ("boot/running/overlays", "data", "etc/voice-appliance"):
             (root / folder).mkdir(parents=True)
         (self.partition / "config.txt").write_text(CONFIG)
         (self.partition / "board.txt").write_text(lines.text(()))
         for name in OVERLAYS:
             (self.partition / f"overlays/{name}.dtbo").touch()
-        (root / "usr/lib/voice-appliance/board-lines").symlink_to(SCRIPT)
         self.backend = root / "rauc-boot"
 
     def name_board(self, name: str) -> None:
