@@ -49,6 +49,7 @@ def image(machine: Machine) -> Iterator[Machine]:
     shutil.rmtree(boot)
     machine.run("systemctl", "daemon-reload", check=True)
     machine.run("systemctl", "stop", UNIT, check=True)
+    machine.run("rm", "-r", "/run/voice-appliance-setup", check=True)
 
 
 def start(machine: Machine) -> dict[str, object]:
