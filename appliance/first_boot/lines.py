@@ -21,7 +21,7 @@ from appliance.errors import ApplianceError
 from appliance.first_boot import places as files
 from appliance.first_boot.outcome import Lines
 from appliance.first_boot.places import Places
-from appliance.logs import one_line
+from appliance.logs import one_line, without_secrets
 
 log = logging.getLogger(__name__)
 SECTOR = 512  # bytes: a file of one sector is written in place, and is the old or the new one after a power cut
@@ -49,7 +49,7 @@ def look(places: Places) -> Lines | None:
         wanted.unlink(missing_ok=True)
         return _look(places, wanted)
     except (ApplianceError, OSError) as error:
-        problem = one_line(str(error))
+        problem = without_secrets(one_line(str(error)))
         log.error("the board's lines stay as they are: %s", problem)
         return Lines(state="unusable", problem=problem)
 
