@@ -48,10 +48,12 @@ def look(places: Places) -> Lines | None:
     try:
         wanted.unlink(missing_ok=True)
         return _look(places, wanted)
-    except (ApplianceError, OSError) as error:
+    except ApplianceError as error:
         problem = without_secrets(one_line(str(error)))
-        log.error("the board's lines stay as they are: %s", problem)
-        return Lines(state="unusable", problem=problem)
+    except OSError as error:
+        problem = f"{error.filename} cannot be used ({error.strerror}): was the boot partition not mounted?"
+    log.error("the board's lines stay as they are: %s", problem)
+    return Lines(state="unusable", problem=problem)
 
 
 def _look(places: Places, wanted: Path) -> Lines:
