@@ -24,7 +24,8 @@ SHIPPED = (
 )  # fmt: skip
 ENABLED = (
     "voice-appliance.service", "voice-appliance-import.service", "voice-appliance-setup.path",
-    "voice-grow-data.service", "systemd-timesyncd.service", "NetworkManager.service",
+    "voice-grow-data.service", "voice-board-look.service", "voice-board-lines.service",
+    "systemd-timesyncd.service", "NetworkManager.service",
 )  # fmt: skip
 # The root is read-only: what may be changed of these is with the configuration, on the data partition.
 ELSEWHERE = ("hostname", "localtime")

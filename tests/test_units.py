@@ -83,13 +83,10 @@ def test_the_service_is_shut_in(unit: Path, record_property: Callable[[str, obje
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_nothing_but_an_update_reboots_the_machine(unit: Path) -> None:
-    """A board that was named does, once, on the card image: its script, which is beside the import unit's program."""
+    """A board that was named does, once, on the card image: a unit of the image's own, image/overlay/late."""
     names = {name for name, _ in directives(unit)}
     assert not {name for name in names if name.endswith("Action")}, "StartLimitAction, FailureAction, SuccessAction"
     assert ("reboot" in dict(directives(unit))["ExecStart"]) == (unit.name == "voice-appliance-restart.service")
-    besides = [value for name, value in directives(unit) if name.startswith("Exec") and "board-lines" in value]
-    assert bool(besides) == (unit.name == "voice-appliance-import.service")
-    assert all(value.startswith("-+/usr/lib/voice-appliance/board-lines ") for value in besides), "absent elsewhere"
 
 
 def test_the_updates_units_fit_each_other() -> None:

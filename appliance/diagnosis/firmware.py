@@ -42,6 +42,6 @@ def judge(lines: Lines, did: str) -> Finding:
             return trouble(NAME, f"they stay as they are: {lines.problem}", f"correct it, and {AGAIN}")
         case "new":
             what = f"not in use ({told}): {did or 'nobody wrote them'}"
-            return trouble(NAME, what, f"{AGAIN}; journalctl -u voice-appliance-import -e")
+            return trouble(NAME, what, f"{AGAIN}; journalctl -b -u voice-board-lines")
         case _:
             return ok(NAME, told)

@@ -1,4 +1,4 @@
-"""The board's lines under a real systemd: the import unit, shut in as it is, looks; what stands beside it writes.
+"""The board's lines under a real systemd: the import unit, shut in as it is, looks; another one writes.
 
 The boot partition is a folder (a container mounts nothing), and instead of reboot.target another one is started.
 """
@@ -17,14 +17,13 @@ from tests.scenarios.home import ROOT
 
 SCRIPT = "/srv/board-lines"
 STAND_IN = "[Unit]\nDescription=In place of a restart\n"
+OVERLAY = ROOT / "image/overlay/late"
 PLACES = f"""[Service]
-ExecStartPre=
-ExecStartPre=-+{SCRIPT} mount
-ExecStartPost=
-ExecStartPost=-+{SCRIPT} apply
+ExecStart=
+ExecStart={SCRIPT} apply
 Environment="RESTART=/bin/systemctl start --no-block --job-mode=replace-irreversibly board-stand-in.target"
 """
-UNIT = "voice-appliance-import"
+UNIT, WRITER = "voice-appliance-import", "voice-board-lines"
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +32,10 @@ def image(machine: Machine) -> Iterator[Machine]:
     units, boot = machine.root / "etc/systemd/system", machine.root / "boot"
     config = machine.root / "etc/voice-appliance/appliance.toml"
     before = config.read_text()
-    shutil.copy(ROOT / "image/overlay/late/usr/lib/voice-appliance/board-lines", machine.root / SCRIPT.lstrip("/"))
-    drop_in = units / f"{UNIT}.service.d/board.conf"
-    drop_in.write_text(PLACES)
+    shutil.copy(OVERLAY / "usr/lib/voice-appliance/board-lines", machine.root / SCRIPT.lstrip("/"))
+    shutil.copy(OVERLAY / f"etc/systemd/system/{WRITER}.service", units)
+    (units / f"{WRITER}.service.d").mkdir()
+    (units / f"{WRITER}.service.d/places.conf").write_text(PLACES)
     (units / "board-stand-in.target").write_text(STAND_IN)
     (boot / "running").mkdir(parents=True)
     (machine.root / "data").mkdir()
@@ -45,15 +45,14 @@ def image(machine: Machine) -> Iterator[Machine]:
     machine.run("systemctl", "daemon-reload", check=True)
     yield machine
     config.write_text(before)
-    drop_in.unlink()
     shutil.rmtree(boot)
-    machine.run("systemctl", "daemon-reload", check=True)
-    machine.run("systemctl", "stop", UNIT, check=True)
+    machine.run("systemctl", "stop", UNIT, WRITER, check=True)
     machine.run("rm", "-r", "/run/voice-appliance-setup", check=True)
 
 
 def start(machine: Machine) -> dict[str, object]:
-    machine.run("systemctl", "restart", UNIT, check=True)
+    machine.run("systemctl", "stop", UNIT, WRITER, check=True)
+    machine.run("systemctl", "start", WRITER, UNIT, check=True)
     found: dict[str, object] = json.loads(machine.run("cat", "/run/voice-appliance-setup/outcome.json").stdout)
     told = found["lines"]
     assert isinstance(told, dict)
@@ -71,7 +70,7 @@ def test_named_written_restarted_once(image: Machine) -> None:
     written = image.root / "boot/running/board.txt"
     assert "dtoverlay=respeaker-2mic-v1\n" in written.read_text()
     assert (image.root / "data/board.txt").read_text() == written.read_text()
-    assert "restarting, so that they are in use" in image.journal("-u", UNIT)
+    assert "restarting, so that they are in use" in image.journal("-u", WRITER)
     image.run("systemctl", "stop", "board-stand-in.target", check=True)
     assert start(image)["state"] == "in_use"
     assert active(image) == "inactive"

@@ -1,6 +1,6 @@
 """A machine started from a card of ours: its boot partition, what the unit does there at a start, and power that fails.
 
-Responsible for: a start, as systemd/voice-appliance-import.service makes it (the program, then the image's own script),
+Responsible for: a start, as systemd/voice-appliance-import.service and the image's voice-board-lines.service make it,
 and for commands of that script that fail, or during which the power does. Not for: real mounts (``test_board_mount``).
 """
 
