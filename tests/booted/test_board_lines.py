@@ -52,7 +52,8 @@ def image(machine: Machine) -> Iterator[Machine]:
 
 def start(machine: Machine) -> dict[str, object]:
     machine.run("systemctl", "stop", UNIT, WRITER, check=True)
-    machine.run("systemctl", "start", WRITER, UNIT, check=True)
+    for unit in (UNIT, WRITER):
+        machine.run("systemctl", "start", unit, check=True)
     found: dict[str, object] = json.loads(machine.run("cat", "/run/voice-appliance-setup/outcome.json").stdout)
     told = found["lines"]
     assert isinstance(told, dict)
