@@ -114,8 +114,8 @@ def test_every_unit_that_is_enabled_is_there() -> None:
     for name in set(tree.ENABLED) - debians:
         text = ((ROOT / "systemd" if name in tree.SHIPPED else overlay) / name).read_text()
         assert "[Install]\nWantedBy=" in text, name
-        for program in re.findall(r"(?m)^ExecStart=(/usr/lib/voice-appliance/\S+)", text):
-            assert (tree.LATE / program.lstrip("/")).stat().st_mode & 0o111, program
+        for path in re.findall(r"(?m)^ExecStart=(/usr/lib/voice-appliance/\S+)", text):
+            assert (tree.LATE / path.lstrip("/")).stat().st_mode & 0o111, path
 
 
 def test_the_boards_lines_are_looked_at_before_and_written_after_the_settings_are_taken_over() -> None:
