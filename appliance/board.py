@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,13 @@ from appliance.errors import ConfigError
 OWN_BOARDS = Path("/etc/voice-appliance/hardware")
 Pin = Annotated[int, Meta(ge=0, le=63)]
 Channel = Annotated[int, Meta(ge=0, le=63)]
+# Lines for the firmware: Raspberry Pi's documentation, "config.txt" (file format), and of device trees and parameters.
+LONGEST_LINE = 98  # what is beyond, the firmware ignores
+LONGEST_LINES = 400  # bytes of all of them: what is written on the card fits one sector
+_VALUE = r"[A-Za-z0-9_./:+-]+"
+_LINE = re.compile(
+    rf"#dtparam=\w+=on|dtparam=\w+={_VALUE}(,\w+={_VALUE})*|dtoverlay=|dtoverlay=\w[\w.-]*(,\w+(={_VALUE})?)*", re.ASCII
+)
 
 
 class Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -106,7 +114,8 @@ class Board(Part, frozen=True, kw_only=True):
     ``aec`` says who removes the loudspeaker's echo, we or the board itself. ``delay_ms`` is the round trip beyond what
     ALSA reports, where it is known; what was measured by calibration counts more.
 
-    From ``notes`` on everything is for people: it makes the page and the picture of the board.
+    ``config_txt`` are lines for the firmware, which the card image writes itself; ``#dtparam=…=on`` there means: off.
+    From ``notes`` on all else is for people: it makes the page and the picture of the board.
     """
 
     name: str
@@ -199,6 +208,7 @@ def _read(path: Path) -> Board:
             hint=f"name a channel from 0 to {board.capture.channels - 1}",
         )
     check_reference(board, board.capture.microphones, f"{path}: capture.microphones")
+    _check_lines(board.config_txt, path)
     return board
 
 
@@ -220,6 +230,21 @@ def _check_light(light: Light, path: Path) -> None:
         raise ConfigError(
             f"{path}: light.power = {light.power} without light.spi", hint="leave it out, or name the bus"
         )
+
+
+def _check_lines(lines: Sequence[str], path: Path) -> None:
+    for line in lines:
+        if not _LINE.fullmatch(line):
+            hint = "only dtparam=NAME=VALUE, dtoverlay=NAME,PARAMETER=VALUE and #dtparam=NAME=on, without blanks"
+            raise ConfigError(f"{path}: config_txt has {line[:LONGEST_LINE]!r}", hint=hint)
+        if len(line) > LONGEST_LINE:
+            hint = (
+                f"the firmware reads {LONGEST_LINE} characters of a line: write parameters on dtparam= lines below it"
+            )
+            raise ConfigError(f"{path}: config_txt has a line of {len(line)} characters: {line[:40]}…", hint=hint)
+    length = sum(len(line) + 1 for line in lines)
+    if length > LONGEST_LINES:
+        raise ConfigError(f"{path}: config_txt has {length} bytes", hint=f"at most {LONGEST_LINES}, with the line ends")
 
 
 def check_reference(board: Board, microphones: Sequence[int], name: str) -> None:

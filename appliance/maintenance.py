@@ -122,6 +122,8 @@ def _probe_enrolment(loaded: Loaded) -> str:
 def devices(arguments: Arguments) -> int:
     """List sound cards, PCM names and known boards; say which board is used, why, and which others would fit."""
     from appliance.audio import alsa
+    from appliance.diagnosis import firmware
+    from appliance.first_boot import outcome
 
     seen = plugged.look()
     print("sound cards:  ", ", ".join(alsa.card_names()) or "none")
@@ -143,6 +145,8 @@ def devices(arguments: Arguments) -> int:
     if path.exists():
         loaded = config.load(path)
         print(f"configured:    {'auto, so ' if loaded.chosen else ''}{loaded.config.board} ({path})")
+        for finding in firmware.examine(loaded, outcome.load(), outcome.load_lines()):
+            print(f"firmware:      {finding}")
     else:
         print(f"configured:    nothing ({path} does not exist)")
     return 0

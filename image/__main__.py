@@ -57,7 +57,7 @@ def plan(kernel: str) -> str:
         ("package of this kernel", sorted(chosen.packages)),
         ("python", [f"{p.name} {p.version}" for p in papers.from_lock(program.LOCK.read_text("utf-8"))]),
         ("boot file of this kernel", boot),
-        ("config.txt of this kernel", chosen.boot.config.split()),
+        ("config.txt of this kernel", chosen.boot.config.strip().splitlines()),
         ("module of this kernel's initramfs", list(chosen.initramfs.modules)),
     ):
         lines += [f"{title}: {entry}" for entry in entries]

@@ -12,12 +12,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from appliance.first_boot import lines
+from appliance.first_boot import places as files
 from image import layout
 from image.layout import DATA, ROOT, SELECTOR, Partition, Slot
 from image.profile import FOLDER, Boot, ImageError
 from image.rootfs import run
 
 SETTINGS = FOLDER.parent / "appliance/first_boot/voice.toml"
+OVERLAYS = FOLDER.parent / "hardware/overlays"
 
 
 def assemble(root: Path, boot: Boot, out: Path, work: Path, *, epoch: int) -> None:
@@ -37,7 +40,7 @@ def assemble(root: Path, boot: Boot, out: Path, work: Path, *, epoch: int) -> No
     shutil.copyfile(SETTINGS, selector / "voice.toml")
     _fat(selector, SELECTOR, parts, log, epoch)
     for slot in ("A", "B"):
-        folder = boot_folder(root, boot, slot, work / f"boot_{slot}")
+        folder = boot_folder(root, boot, slot, work / f"boot_{slot}", log, epoch=epoch)
         _fat(folder, layout.BOOT[slot], parts, log, epoch)
     _ext4(root, ROOT["A"], parts, log, epoch, "^has_journal")
     for name in layout.KEPT:
@@ -52,11 +55,11 @@ def assemble(root: Path, boot: Boot, out: Path, work: Path, *, epoch: int) -> No
     (work / "out/disk.img").rename(out)
 
 
-def boot_folder(root: Path, boot: Boot, slot: Slot, folder: Path) -> Path:
+def boot_folder(root: Path, boot: Boot, slot: Slot, folder: Path, log: Path, *, epoch: int) -> Path:
     """Lay out a boot partition: firmware, kernel, config.txt, the slot's own cmdline.txt, which is all of B at first.
 
     Raises:
-        ImageError: something that the profile names is not in the tree.
+        ImageError: something that the profile names is not in the tree, or an overlay of ours does not compile.
     """
     folder.mkdir()
     (folder / "cmdline.txt").write_text(layout.cmdline(slot))
@@ -64,11 +67,24 @@ def boot_folder(root: Path, boot: Boot, slot: Slot, folder: Path) -> Path:
         return folder
     _gather(root, boot.files, folder)
     _gather(root, boot.overlays, folder / "overlays")
+    overlays(folder / "overlays", log, epoch=epoch)
     for kernel in boot.kernels:
         shutil.copy(_newest(root, kernel.kernel), folder / kernel.name)
         shutil.copy(_newest(root, kernel.initramfs), folder / kernel.initramfs_name)
     (folder / "config.txt").write_text(boot.config.lstrip())
+    (folder / files.LINES).write_text(lines.text(()))
     return folder
+
+
+def overlays(into: Path, log: Path, *, epoch: int) -> None:
+    """Compile our own device tree overlays, of the boards that Raspberry Pi's kernel has none for.
+
+    Raises:
+        ImageError: one does not compile.
+    """
+    for source in sorted(OVERLAYS.glob("*.dts")):
+        made = into / f"{source.stem}.dtbo"
+        run(["dtc", "-@", "-I", "dts", "-O", "dtb", "-o", str(made), str(source)], log, epoch=epoch)
 
 
 def _gather(root: Path, patterns: tuple[str, ...], into: Path) -> None:

@@ -25,7 +25,8 @@ SHIPPED = (
 )  # fmt: skip
 ENABLED = (
     "voice-appliance.service", "voice-appliance-import.service", "voice-appliance-setup.path",
-    "voice-appliance-report.timer", "voice-grow-data.service", "systemd-timesyncd.service", "NetworkManager.service",
+    "voice-appliance-report.timer", "voice-grow-data.service", "voice-board-look.service", "voice-board-lines.service",
+    "systemd-timesyncd.service", "NetworkManager.service",
 )  # fmt: skip
 # The root is read-only: what may be changed of these is with the configuration, on the data partition.
 ELSEWHERE = ("hostname", "localtime")
@@ -97,7 +98,7 @@ def _write(root: Path, version: str, epoch: int) -> None:
     # The first process never lets the clock be earlier than this file.
     (root / "usr/lib/clock-epoch").touch()
     os.utime(root / "usr/lib/clock-epoch", (epoch, epoch))
-    for place in ("data", "boot/selector", *(path.lstrip("/") for path in layout.KEPT.values())):
+    for place in ("data", "boot/selector", "boot/running", *(path.lstrip("/") for path in layout.KEPT.values())):
         (root / place).mkdir(parents=True, exist_ok=True)
 
 

@@ -47,7 +47,8 @@ def _section(name: str, board: Board) -> str:
     lines += [f"- {note}" for note in board.notes]
     if board.config_txt:
         block = "\n".join(f"  {line}" for line in board.config_txt)
-        lines += ["- in `/boot/firmware/config.txt`:", "", f"  ```ini\n{block}\n  ```", ""]
+        where = "- in `config.txt` (the card image does it by itself once the board is named):"
+        lines += [where, "", f"  ```ini\n{block}\n  ```", ""]
     lines += [
         f"- driver: {board.driver.rstrip('.')}",
         f"- found by: {_found_by(board) or 'nothing, name it'}",

@@ -128,6 +128,16 @@ REFERENCED = "[capture]\nchannels = 6\nmicrophones = [0, 1]\nreference = {}\n"
         ("[light]\nspi = '../tty'", ["light.spi"]),
         ("[light]\npower = 5", ["light.power = 5 without light.spi"]),
         ('[header]\n41 = "x"', ["header"]),
+        ('config_txt = ["kernel=mine.img"]', ["config_txt has 'kernel=mine.img'", "dtoverlay=NAME"]),
+        ('config_txt = ["include more.txt"]', ["config_txt has 'include more.txt'"]),
+        ('config_txt = ["[pi5]"]', ["config_txt has '[pi5]'"]),
+        ('config_txt = ["dtoverlay=../x"]', ["config_txt has 'dtoverlay=../x'"]),
+        ('config_txt = ["dtoverlay=a\\nkernel=b"]', ["config_txt has"]),
+        ('config_txt = ["dtparam=spi = on"]', ["config_txt has 'dtparam=spi = on'", "without blanks"]),
+        ('config_txt = ["#dtoverlay=x"]', ["config_txt has '#dtoverlay=x'"]),
+        ('config_txt = ["#dtparam=audio=off"]', ["config_txt has", "#dtparam=NAME=on"]),
+        (f"config_txt = ['dtoverlay={'x' * 90}']", ["a line of 100 characters", "98"]),
+        (f"config_txt = {['dtparam=spi=on'] * 30}", ["config_txt has 450 bytes", "at most 400"]),
     ],
 )
 def test_what_a_profile_says_is_checked(
@@ -139,6 +149,23 @@ def test_what_a_profile_says_is_checked(
         board.load("mine")
     for word in ("mine.toml", *words):
         assert word in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "dtparam=i2c_arm=on,i2c_arm_baudrate=400000",
+        "dtparam=audio=off",
+        "#dtparam=audio=on",
+        "dtoverlay=",
+        "dtoverlay=wm8960-soundcard,alsaname=seeed2micvoicec",
+        "dtoverlay=respeaker-2mic-v2_0,a,b=0x1a",
+    ],
+)
+def test_lines_for_the_firmware(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOICE_APPLIANCE_HARDWARE", str(tmp_path))
+    (tmp_path / "mine.toml").write_text(f'name = "Mine"\nconfig_txt = ["{line}"]\n')
+    assert board.load("mine").config_txt == (line,)
 
 
 def test_the_loudspeakers_own_signal_is_no_microphone_of_the_configuration_either(tmp_path: Path) -> None:

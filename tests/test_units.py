@@ -92,6 +92,7 @@ def test_the_service_is_shut_in(unit: Path, record_property: Callable[[str, obje
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_nothing_but_an_update_reboots_the_machine(unit: Path) -> None:
+    """A board that was named does, once, on the card image: a unit of the image's own, image/overlay/late."""
     names = {name for name, _ in directives(unit)}
     assert not {name for name in names if name.endswith("Action")}, "StartLimitAction, FailureAction, SuccessAction"
     assert ("reboot" in dict(directives(unit))["ExecStart"]) == (unit.name == "voice-appliance-restart.service")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from appliance import config
 from appliance.config import Loaded
-from appliance.diagnosis import machine, running, unit, updates
+from appliance.diagnosis import firmware, machine, running, unit, updates
 from appliance.diagnosis.finding import Finding, failed, note, ok
 from appliance.errors import ConfigError
 from appliance.first_boot import outcome
@@ -30,11 +30,14 @@ async def examine(path: Path) -> AsyncIterator[Finding]:
         yield ok("configuration", f"{path}, board {loaded.config.board} ({loaded.board.name})")
     for finding in unit.examine():
         yield finding
-    yield machine.settings(outcome.load())
+    word = outcome.load()
+    yield machine.settings(word)
     if loaded is None:
         yield machine.clock(time.time(), None)
         yield note("the rest", "is looked at when the configuration can be used")
         return
+    for finding in firmware.examine(loaded, word, outcome.load_lines()):
+        yield finding
     answer = running.ask(Path(loaded.config.control.socket))
     yield answer.finding
     for finding in running.examine(answer.status) if answer.status is not None else ():

@@ -7,6 +7,7 @@ for: the steps.
 2. The file is read and checked; nothing was changed so far.
 3. The record promises the changes (one file, written whole): from here on they happen.
 4. The changes are carried out. 5. The secrets are erased on the card. 6. The record says so.
+7. With the settings that there are now: does the board need other lines for the firmware (``lines``)?
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Literal
 import msgspec
 
 from appliance.errors import ApplianceError, ConfigError, StateError
-from appliance.first_boot import changes, erasing, outcome, record, wishes
+from appliance.first_boot import changes, erasing, lines, outcome, record, wishes
 from appliance.first_boot import places as files
 from appliance.first_boot import text as texts
 from appliance.first_boot.outcome import Outcome
@@ -47,7 +48,16 @@ def take(path: Path | None, places: Places, regulate: Regulate = lambda _: None)
     if path is not None:
         erasing.note(path, problem)
     known = any(_is_wifi(file) for file in places.connections.glob("*")) if places.connections.is_dir() else False
-    found = Outcome(id=secrets.token_hex(8), settings=settings, problem=problem, wifi_known=known, page=places.has_page)
+    if settings == "unchanged" and places.restarted.exists():
+        settings = "taken"  # at the start before, which nobody heard anything of
+    found = Outcome(
+        id=secrets.token_hex(8),
+        settings=settings,
+        problem=problem,
+        wifi_known=known,
+        page=places.has_page,
+        lines=lines.look(places),
+    )
     _name_machine(places)
     if country := _first_line(places.config / "country"):
         regulate(country)

@@ -14,8 +14,22 @@ from msgspec import Struct
 
 log = logging.getLogger(__name__)
 FILE_NAME = "outcome.json"
+LINES_NAME = "board-lines"  # one line, left by the program of that name: what it did about new lines
 NAME = "voice-appliance-setup"  # of its directory, beside the appliance's own
 DIRECTORY = Path("/run") / NAME
+
+
+class Lines(Struct, frozen=True, kw_only=True):
+    """What the firmware is told about the board. ``new``: other lines than the machine was started with are needed.
+
+    ``missing`` are overlays that the lines name and the card does not have.
+    """
+
+    state: Literal["auto", "in_use", "new", "unusable"]
+    board: str = ""
+    lines: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    problem: str = ""
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -26,6 +40,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     problem: str = ""
     wifi_known: bool = False
     page: bool = False  # there is a set-up page, which the button opens
+    lines: Lines | None = None  # no card image: nobody but its owner writes its config.txt
 
 
 def load(directory: Path = DIRECTORY) -> Outcome | None:
@@ -37,3 +52,11 @@ def load(directory: Path = DIRECTORY) -> Outcome | None:
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         log.warning("%s is not used: %s", directory / FILE_NAME, error)
         return None
+
+
+def load_lines(directory: Path = DIRECTORY) -> str:
+    """Read what was done about the board's lines at this start; nothing where nothing was to be done."""
+    try:
+        return (directory / LINES_NAME).read_text("utf-8").strip()
+    except (OSError, ValueError):
+        return ""

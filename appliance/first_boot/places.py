@@ -12,6 +12,7 @@ from pathlib import Path
 
 RUN = "run/voice-appliance-setup"
 CANDIDATES = ("boot/selector/voice.toml", "boot/firmware/voice.toml")  # our image; Raspberry Pi OS
+LINES = "board.txt"  # of the boot partition that runs; config.txt there includes it
 ALSO = ".txt"  # Windows hides the ending of a name, and its Notepad adds one
 
 
@@ -51,6 +52,16 @@ class Places:
         """Say whether the unit is installed that opens a set-up page."""
         unit = "systemd/system/voice-appliance-setup.path"
         return any((self.root / folder / unit).is_file() for folder in ("etc", "usr/lib", "lib"))
+
+    @property
+    def boot(self) -> Path:
+        """The boot partition that the machine was started from, mounted while this runs; only the card image has it."""
+        return self.root / "boot/running"
+
+    @property
+    def restarted(self) -> Path:
+        """What is there after a restart for the sake of the board's lines: the lines."""
+        return self.root / "data/board-restarted"
 
     @property
     def kernel_hostname(self) -> Path:

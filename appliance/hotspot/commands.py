@@ -12,6 +12,8 @@ import socket
 import subprocess
 from pathlib import Path
 
+import msgspec
+
 from appliance.errors import ApplianceError
 from appliance.first_boot import importing, outcome, record
 from appliance.first_boot.places import Places
@@ -65,9 +67,8 @@ def _page(places: Places, wishes: Path, wish: Wish) -> int:
     log.info("the set-up page is closed%s", ": a network was joined" if done else "")
     if done:
         before = outcome.load(places.run) or outcome.Outcome()
-        importing.leave_word(
-            places, outcome.Outcome(id=secrets.token_hex(8), settings="taken", wifi_known=True, page=before.page)
-        )
+        now = msgspec.structs.replace(before, id=secrets.token_hex(8), settings="taken", problem="", wifi_known=True)
+        importing.leave_word(places, now)
         _systemctl("try-restart", APPLIANCE)
     return 0
 

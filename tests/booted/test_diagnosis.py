@@ -11,7 +11,7 @@ from appliance.errors import EXIT_FAILURE
 from tests.booted.machine import Machine
 from tests.booted.talking import talk, turns
 
-WIFI = "correct horse battery"
+WIFI = "staple and battery"  # test_voice_toml searches the same journal for other ones
 PLANTED = (
     (6, "mint: granted ek_hushhush for vdt_hushhush by vet_hushhush and sk-proj-hushhush"),
     (6, f"the network asks for {WIFI}"),

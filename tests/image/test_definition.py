@@ -124,6 +124,26 @@ def test_every_unit_of_ours_that_starts_is_in_the_image_with_its_programs() -> N
     )
 
 
+def test_every_unit_that_is_enabled_is_there() -> None:
+    overlay = tree.LATE / "etc/systemd/system"
+    debians = {"systemd-timesyncd.service", "NetworkManager.service"}
+    for name in set(tree.ENABLED) - debians:
+        text = ((ROOT / "systemd" if name in tree.SHIPPED else overlay) / name).read_text()
+        assert "[Install]\nWantedBy=" in text, name
+        for path in re.findall(r"(?m)^ExecStart=(/usr/lib/voice-appliance/\S+)", text):
+            assert (tree.LATE / path.lstrip("/")).stat().st_mode & 0o111, path
+
+
+def test_the_boards_lines_are_looked_at_before_and_written_after_the_settings_are_taken_over() -> None:
+    look, write = (
+        (tree.LATE / f"etc/systemd/system/voice-board-{name}.service").read_text() for name in ("look", "lines")
+    )
+    assert "\nBefore=voice-appliance-import.service\n" in look
+    # The selector too: RAUC's backend mounts it, and the import is about to unmount it.
+    assert "\nAfter=voice-board-look.service voice-appliance-import.service boot-selector.mount\n" in write
+    assert "\nBefore=voice-appliance.service\n" in write
+
+
 APT = """Package: libc6
 Version: 2.41-12
 Architecture: arm64

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.first_boot.places import Places
 from image import layout
 from image.layout import BOOT, DATA, DISK, KEPT, PARTITIONS, ROOT, SELECTOR, Slot
 from image.test import firmware
@@ -83,6 +84,15 @@ def test_genimage_makes_the_table_that_the_layout_says(tmp_path: Path) -> None:
                 file.seek(table[part.number][0])
                 assert file.read(len(part.name)) == part.name.encode()
     assert all(start % (layout.ALIGN_MIB * layout.MIB) == 0 for start, _ in table.values())
+
+
+def test_the_running_boot_partition_is_found_by_the_numbers_that_they_have() -> None:
+    script = (REPOSITORY / "image/overlay/late/usr/lib/voice-appliance/board-lines").read_text()
+    assert f"in *{DATA.number}) ;;" in script
+    for slot in SLOTS:
+        assert f'rauc.slot={slot} "*) echo "${{data%{DATA.number}}}{BOOT[slot].number}" ;;' in script
+        assert f" rauc.slot={slot} " in f" {layout.cmdline(slot)} ".replace("\n", " ")
+    assert f"BOOT:-/{Places().boot.relative_to('/')}}}" in script
 
 
 def test_the_initramfs_mounts_data_by_the_number_that_it_has() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.first_boot import lines
 from appliance.update import commands, rauc
 from image import layout, updates
 from image.layout import BOOT, ROOT, Slot
@@ -71,6 +72,31 @@ def test_the_hook_makes_the_command_line_that_the_card_has(tmp_path: Path, slot:
     hook = IMAGE / "update/bundle-hook"
     subprocess.run([hook, "slot-post-install"], env={**environment, "RAUC_SLOT_MOUNT_POINT": str(tmp_path)}, check=True)
     assert (tmp_path / "cmdline.txt").read_text() == layout.cmdline(slot)
+
+
+@pytest.mark.parametrize("kept", ["dtoverlay=mine\n", None], ids=["kept", "nothing kept"])
+def test_the_hook_carries_the_boards_lines_over(tmp_path: Path, kept: str | None) -> None:
+    """Else the new version would be on trial without a sound card, and never be kept."""
+    for folder in ("data", "boot"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "boot/cmdline.txt").write_text(layout.cmdline("A"))
+    (tmp_path / "boot/board.txt").write_text(lines.text(()))
+    if kept is not None:
+        (tmp_path / "data/board.txt").write_text(kept)
+    environment = {"RAUC_SLOT_TYPE": "vfat", "RAUC_SLOT_NAME": "boot.1", "DATA": str(tmp_path / "data")}
+    environment |= {"RAUC_SLOT_MOUNT_POINT": str(tmp_path / "boot"), "PATH": "/usr/bin:/bin"}
+    subprocess.run([IMAGE / "update/bundle-hook", "slot-post-install"], env=environment, check=True)
+    assert (tmp_path / "boot/board.txt").read_text() == (kept or lines.text(()))
+    assert (tmp_path / "boot/cmdline.txt").read_text() == layout.cmdline("B")
+    assert sorted(path.name for path in (tmp_path / "boot").iterdir()) == ["board.txt", "cmdline.txt"]
+
+
+def test_hook_and_writer_mean_the_same_file() -> None:
+    place = "${DATA:-/data}/board.txt"
+    assert f"lines={place}" in (IMAGE / "update/bundle-hook").read_text()
+    writer = (IMAGE / "overlay/late/usr/lib/voice-appliance/board-lines").read_text()
+    assert "DATA=${DATA:-/data}\n" in writer
+    assert f"copy=$DATA/{Path(place).name}\n" in writer
 
 
 def test_the_record_outlives_a_change_of_slot() -> None:
