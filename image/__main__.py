@@ -57,6 +57,7 @@ def plan(kernel: str) -> str:
         ("boot file of this kernel", boot),
         ("config.txt of this kernel", chosen.boot.config.split()),
         ("module of this kernel's initramfs", list(chosen.initramfs.modules)),
+        ("bundle format of this kernel", [chosen.bundle]),
     ):
         lines += [f"{title}: {entry}" for entry in entries]
     return "\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from image import profile
 from image.profile import FOLDER, ImageError
 from image.rootfs import run
 
@@ -30,6 +31,8 @@ ENABLED = (
     "voice-appliance-restart.path",
     "voice-appliance-leave-trial.timer",
 )
+# A device with "plain" takes the other one, too: a later version of it may be able to open it.
+FORMATS = {"plain": "plain verity", "verity": "-plain"}
 
 
 def keys() -> Path | None:
@@ -57,7 +60,8 @@ def equip(root: Path, keys: Path, kernel: str) -> Sequence[str]:
     """Put settings, keyring and units into the tree ``root``; returns the units to be enabled."""
     shutil.copytree(OVERLAY, root, dirs_exist_ok=True, symlinks=True)
     settings = root / "etc/rauc/system.conf"
-    settings.write_text(settings.read_text("utf-8").replace("voice-appliance-arm64-@KERNEL@", compatible(kernel)))
+    text = settings.read_text("utf-8").replace("voice-appliance-arm64-@KERNEL@", compatible(kernel))
+    settings.write_text(text.replace("@FORMATS@", FORMATS[profile.load(kernel).bundle]))
     shutil.copyfile(keys / "keyring.pem", root / "etc/rauc/keyring.pem")
     for name in SHIPPED:
         shutil.copy(UNITS / name, root / "etc/systemd/system")
@@ -72,5 +76,6 @@ def bundle(parts: Path, keys: Path, kernel: str, version: str, out: Path, log: P
     """
     out.unlink(missing_ok=True)
     call = [str(FOLDER / "update/make-bundle"), "--version", version, "--compatible", compatible(kernel)]
+    call += ["--format", profile.load(kernel).bundle]
     files = ["--root", str(parts / "root_a.img"), "--boot", str(parts / "boot_a.img")]
     run([*call, *files, "--keys", str(keys), "--out", str(out)], log, epoch=epoch)
