@@ -63,8 +63,8 @@ class Folder:
         """
         piece = directory / f"{offer.sha256[:16]}{PIECE}"
         for other in directory.glob(f"*{PIECE}"):
-            # One that is ours no more: RAUC takes a "plain" bundle to itself before it reads it, and then the power went.
-            if other != piece or not os.access(piece, os.R_OK | os.W_OK):
+            # Ours no more: RAUC took the bundle to itself before it read it ("plain"), and then the power went.
+            if other != piece or not os.access(piece, os.R_OK | os.W_OK, effective_ids=True):
                 other.unlink()
         have = piece.stat().st_size if piece.exists() else 0
         if have < offer.size:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.update import commands, rauc
-from image import layout, updates
+from image import layout, profile, updates
 from image.layout import BOOT, ROOT, Slot
 from image.profile import ImageError
 from tests.update.machine import BACKEND, IMAGE, autoboot
@@ -47,6 +47,18 @@ def test_the_settings_name_the_slots_of_the_card(tree: Path) -> None:
             assert found
             assert found[1] == f"/dev/disk/by-partuuid/{part.partuuid}"
     assert (tree / "etc/rauc/keyring.pem").read_text() == "a certificate\n"
+
+
+@pytest.mark.parametrize(("kernel", "takes"), [("debian", {"plain", "verity"}), ("rpi", {"verity", "crypt"})])
+def test_a_device_takes_the_bundles_that_its_kernel_can_open(
+    tmp_path: Path, keys: Path, kernel: str, takes: set[str]
+) -> None:
+    updates.equip(tmp_path / "root", keys, kernel)
+    told = re.findall(r"(?m)^bundle-formats=(.*)$", (tmp_path / "root/etc/rauc/system.conf").read_text())
+    assert len(told) == 1
+    removed = {word[1:] for word in told[0].split() if word.startswith("-")}
+    assert takes == ({"plain", "verity", "crypt"} - removed if removed else set(told[0].split()))
+    assert profile.load(kernel).bundle in takes
 
 
 def test_what_the_settings_name_is_there_and_may_be_run(tree: Path) -> None:
