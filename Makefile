@@ -16,7 +16,8 @@ demo:
 
 test:
 	@.ci/setup test
-	$(VENV)/python -m pytest -q
+	$(VENV)/python -m pytest -q -n auto --dist loadscope -m "not slow and not alone"
+	$(VENV)/python -m pytest -q -m "alone and not slow"
 
 test-slow:
 	@.ci/setup test

@@ -69,7 +69,7 @@ def build(profile: Profile, base: Base, cache: Path, *, epoch: int, fresh: bool 
     hooks = [
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in UNWANTED),
         *(f"--dpkgopt=path-include={pattern}" for pattern in WANTED),
-        "--dpkgopt=force-confold",  # dpkg asks nobody about the file that is there before its package: ours stays
+        "--dpkgopt=force-confold",  # the file that the next line writes stays
         f"--essential-hook={prepare}",
         f"--customize-hook={ask}",
         f"--customize-hook={empty}",

@@ -13,13 +13,13 @@ from appliance.conversation.state import Fault, Led, Link, Mode, Phase, Settings
 from tests.conversation.space import CALL, Space, alphabet, explore
 
 ALL_SETTINGS = [
-    Settings(turns=Turns.LOCAL, setup=True, most_responses=2),
-    Settings(turns=Turns.SERVER, hands_free=True, full_duplex=True, setup=True, most_responses=2),
+    Settings(turns=Turns.LOCAL, setup=True, most_responses=1),
+    Settings(turns=Turns.SERVER, hands_free=True, full_duplex=True, setup=True, most_responses=1),
     pytest.param(
-        Settings(turns=Turns.LOCAL, hands_free=True, full_duplex=True, setup=True, most_responses=2),
+        Settings(turns=Turns.LOCAL, hands_free=True, full_duplex=True, setup=True, most_responses=1),
         marks=pytest.mark.slow,
     ),
-    pytest.param(Settings(turns=Turns.SERVER, setup=True, most_responses=2), marks=pytest.mark.slow),
+    pytest.param(Settings(turns=Turns.SERVER, setup=True, most_responses=1), marks=pytest.mark.slow),
 ]
 NAMES = ["local-half-duplex", "server-full-duplex-hands-free", "local-full-duplex-hands-free", "server-half-duplex"]
 

@@ -102,6 +102,7 @@ def test_it_waits_for_an_answer() -> None:
             await server._done("resp_1", "completed")
             await until(lambda: len(server.connections) == 2)
             await link.end(2)
+            await until(lambda: len(server.of("conversation.item.create")) == 2)
             assert [event["item"]["role"] for event in server.of("conversation.item.create")] == ["user", "user"]
 
     asyncio.run(main())

@@ -35,6 +35,7 @@ BOUNDED = {  # containers that fill up to a bound of the product's own, by the e
     "protocol.counters": 128,
     "engine.counters": 64,
     "speaker._memory": 400,
+    "queue._items[].converted[]": 1920,  # what is left of a piece of 20 ms
 }
 Series = dict[str, list[tuple[float, float, int]]]  # by name: (s, value, life)
 
