@@ -45,7 +45,7 @@ class Story(Protocol):
 
     card: Path
 
-    def switch_on(self, *, words: str = "", tryboot: bool = False) -> Guest:
+    def switch_on(self, *, words: str = "", counted: bool = False, tryboot: bool = False) -> Guest:
         """Switch the machine on."""
 
     def check(self, what: str, well: bool, said: object) -> None:
@@ -174,7 +174,7 @@ class Updating:
     def _start(self, *, words: str = "", shell: bool = True) -> Guest:
         """Do the firmware's part with what the last restart handed over; any other start is a plain one."""
         tryboot, self._handed = self._handed == TRYBOOT, ""
-        guest = self._story.switch_on(words=words, tryboot=tryboot)
+        guest = self._story.switch_on(words=words, counted=True, tryboot=tryboot)  # no unit runs out of its time
         if shell:
             guest.shell()
         return guest
