@@ -45,7 +45,7 @@ class Story(Protocol):
 
     card: Path
 
-    def switch_on(self, *, words: str = "", counted: bool = False, tryboot: bool = False) -> Guest:
+    def switch_on(self, *, words: str = "", tryboot: bool = False) -> Guest:
         """Switch the machine on."""
 
     def check(self, what: str, well: bool, said: object) -> None:
@@ -68,8 +68,8 @@ class Updating:
         self._refuses(self._workshop.forged(bundle), forged)
         self._is_cut_off(bundle)
         self._is_kept(good)
-        self._is_left(self._made("never ready", speechless, self._workshop.speechless), speechless, good)
-        self._dies(self._made("does not start", dead, self._workshop.dead), dead, good)
+        self._is_left(self._made("never ready", speechless, self._workshop.speechless))
+        self._dies(self._made("does not start", dead, self._workshop.dead), dead, speechless, good)
 
     # --- steps ---
 
@@ -123,44 +123,40 @@ class Updating:
             self._story.check("update_kept", well, f"{state}, {_last(told)}, {guest.age_s:.0f} s after its start")
             guest.power_off()
 
-    def _is_left(self, bundle: Path, version: str, good: str) -> None:
-        """A version whose appliance is never ready is left by itself, and said to have failed."""
+    def _is_left(self, bundle: Path) -> None:
+        """A version whose appliance is never ready is left by itself."""
         with self._start() as guest:
             self._is_in("B", guest)
-            seen.settle(guest)
+            self._settled(guest)
             self._same(guest, "update_keeps_who_it_is")
             self._install(guest, bundle)
         with self._start(words=IMPATIENT, shell=False) as guest:
             self._is_in("A", guest)
             self._restart(guest, DECIDE_S)
+
+    def _dies(self, bundle: Path, version: str, left: str, good: str) -> None:
+        """The one before says what failed. A version that does not even start is gone after its one start."""
         with self._start() as guest:
-            self._is_in("B", guest)
-            self._settled(guest)
-            told = guest.run("voice-appliance update status")
-            well = f"{good} in slot B\n" in told and f"failed    {version}: " in told
-            self._story.check("update_never_ready_left", well, _last(told))
+            self._runs_on(guest, good, f"failed    {left}: ", "update_never_ready_left")
             again = guest.run("voice-appliance update check")
             self._story.check("update_failed_not_taken_again", "failed here" in again, again)
-            self._same(guest, "update_left_keeps_who_it_is")
-            guest.power_off()
-
-    def _dies(self, bundle: Path, version: str, good: str) -> None:
-        """A version that does not even start is gone after its one start."""
-        with self._start() as guest:
-            seen.settle(guest)
             self._install(guest, bundle)
         with self._start(shell=False) as guest:
             self._is_in("A", guest)
             self._restart(guest, DEAD_S)
         with self._start() as guest:
-            self._is_in("B", guest)
-            state = self._settled(guest)
-            told = guest.run("voice-appliance update status")
-            well = state == "running" and f"{good} in slot B\n" in told and f"{version} went back: " in told
-            self._story.check("update_dead_left", well, f"{state}, {_last(told)}")
-            self._same(guest, "update_dead_keeps_who_it_is")
+            self._runs_on(guest, good, f"{version} went back: ", "update_dead_left")
             guest.run("cp /run/test/appliance.toml /etc/voice-appliance/ && sync")  # no more updates from here on
             guest.power_off()
+
+    def _runs_on(self, guest: Guest, good: str, told: str, what: str) -> None:
+        """Check that the confirmed version runs as before, and says what became of the other one."""
+        self._is_in("B", guest)
+        state = self._settled(guest)
+        status = guest.run("voice-appliance update status")
+        well = state == "running" and f"{good} in slot B\n" in status and told in status
+        self._story.check(what, well, f"{state}, {_last(status)}")
+        self._same(guest, f"{what}_keeps_who_it_is")
 
     # --- what they are made of ---
 
@@ -174,7 +170,7 @@ class Updating:
     def _start(self, *, words: str = "", shell: bool = True) -> Guest:
         """Do the firmware's part with what the last restart handed over; any other start is a plain one."""
         tryboot, self._handed = self._handed == TRYBOOT, ""
-        guest = self._story.switch_on(words=words, counted=True, tryboot=tryboot)  # no unit runs out of its time
+        guest = self._story.switch_on(words=words, tryboot=tryboot)
         if shell:
             guest.shell()
         return guest
