@@ -50,10 +50,10 @@ from appliance.realtime.websocket import WebSocketSession
 from appliance.records import Records
 from appliance.remembered import Remembered
 from appliance.sound_trial import SoundTrial
-from appliance.system import memory
+from appliance.system import memory, timesync
 from appliance.system.notify import Notifier
 from appliance.tickets import Tickets
-from appliance.tools.builtin import Timers, timer_tools, volume_tool
+from appliance.tools.builtin import Timers, time_tool, timer_tools, volume_tool
 from appliance.tools.toolbox import Toolbox
 from appliance.translation import (
     canceller_of,
@@ -128,7 +128,7 @@ class Daemon:
         self._cards = cards = Cards(config.audio, self._loaded.board, time.monotonic)
         self.duplex = Duplex(cards, chain, gain_of(self.volume), time.monotonic, self._from_audio)
         self.timers = Timers(loop, self._rang)
-        tools = [*timer_tools(self.timers), volume_tool(self.set_volume)]
+        tools = [*timer_tools(self.timers), volume_tool(self.set_volume), time_tool(timesync.local_time)]
         self._toolbox = Toolbox(tools, group.create_task, lambda event: self.engine.post(event))
         self.protocol = Protocol(wishes_of(config, self._toolbox.declarations()), _ids())
         self._remembered = Remembered(self.protocol.history, os.environ.get("RUNTIME_DIRECTORY"))

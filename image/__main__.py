@@ -1,6 +1,6 @@
 """`make image`: the image and what lies beside it.
 
-`KERNEL=debian|rpi`, `DRY_RUN=1`, `FRESH=1`, `MIRROR=`, `KEYS=`, `IMAGE_VERSION=`.
+`KERNEL=debian|rpi`, `DRY_RUN=1`, `FRESH=1`, `MIRROR=`, `KEYS=`, `URL=, IMAGE_VERSION=`.
 
 Responsible for: the order of the steps, their times, and what is printed.
 """
@@ -164,11 +164,17 @@ def describe(name: str, version: str, raw: Path, packed: Path, facts: Path, *, e
             raw_sha256=raw_hash,
             packed_bytes=packed.stat().st_size,
             packed_sha256=packed_hash,
-            file=packed.name,
+            url=published(packed),
             epoch=epoch,
         )
     )
     (OUT / f"{packed.name}.sha256").write_text(f"{packed_hash}  {packed.name}\n{raw_hash}  {raw.name}\n")
+
+
+def published(packed: Path) -> str:
+    """Say where Imager finds the image: in the folder that `URL=` names, else on this machine."""
+    folder = os.environ.get("URL", "")
+    return f"{folder.rstrip('/')}/{packed.name}" if folder else packed.absolute().as_uri()
 
 
 def _sha256(path: Path) -> str:

@@ -124,14 +124,14 @@ def manifest(
     raw_sha256: str,
     packed_bytes: int,
     packed_sha256: str,
-    file: str,
+    url: str,
     epoch: int,
 ) -> bytes:
-    """Write the manifest for Raspberry Pi Imager; ``url`` is the file beside it, until somebody publishes it."""
+    """Write the manifest for Raspberry Pi Imager; it takes no address but a whole one as ``url``."""
     entry = {
         "name": name,
         "description": f"Voice appliance {version}: flash it, press the button, talk",
-        "url": file,
+        "url": url,
         "release_date": _time(epoch)[:10],
         "extract_size": raw_bytes,
         "extract_sha256": raw_sha256,

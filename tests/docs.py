@@ -1,4 +1,4 @@
-"""Writes the pages and pictures that come from tables and board profiles; ``--check`` fails when one is stale."""
+"""Writes the pages and pictures that come from tables, boards and the panel; ``--check`` fails when one is stale."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from appliance.conversation import effects, events
 from appliance.conversation.state import Fault, Led, Phase, Settings, State, mirror
 from appliance.conversation.transitions import TABLE, Rule
-from tests import boards_page, refusals, wiring
+from tests import boards_page, flashing_pictures, refusals, signals, wiring
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# The conversation
@@ -91,6 +91,8 @@ def generated() -> dict[str, str]:
         "docs/refusals.md": refusals.page(),
         "hardware/boards.md": boards_page.page(boards),
         **{path: text for path, text in pictures.items() if text},
+        **signals.pictures(),
+        **flashing_pictures.pictures(),
     }
 
 

@@ -72,7 +72,7 @@ TABLE: Mapping[type[ev.Event], Mapping[Phase, Rule]] = {
         LISTENING: turns.say,
         THINKING: turns.say,
         SPEAKING: turns.say,
-        FAULT: turns.complain,
+        FAULT: turns.say_again,
     },
     ev.ImageShown: everywhere(turns.show),
     ev.TurnRejected: {THINKING: replies.turn_rejected},

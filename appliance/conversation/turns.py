@@ -33,14 +33,21 @@ def press_over_reply(s: State, event: ev.TalkPressed, settings: Settings) -> Out
     return after, effects + more
 
 
-def retry(s: State, _: ev.TalkPressed, settings: Settings) -> Outcome:
-    """Say what is wrong and try the link again; a code that waits for its owner is only said again."""
+def retry(s: State, event: ev.TalkPressed, settings: Settings) -> Outcome:
+    """Listen, and try the link again: whoever mended it wants to talk, and who did not is told what is wrong again.
+
+    A code that waits for its owner is only said again.
+    """
     if s.fault is Fault.SETTINGS:  # told again; then what there was before has to do
-        link = Link.DOWN if s.link is Link.REFUSED else s.link
-        return replace(s, phase=Phase.IDLE, fault=None, link=link), fault_told(s)
-    if s.fault is not Fault.LINK or (s.link is Link.OPENING and not s.unasked):
+        return _without_fault(s), fault_told(s)
+    if s.fault is not Fault.LINK:
         return s, fault_told(s)
-    return replace(s, link=Link.OPENING, unasked=False), [*fault_told(s), do.Connect()]
+    return start_turn(_without_fault(s), event, settings)
+
+
+def _without_fault(s: State) -> State:
+    """Take a refusal for out of date."""
+    return replace(s, phase=Phase.IDLE, fault=None, link=Link.DOWN if s.link is Link.REFUSED else s.link)
 
 
 def hold(s: State, _: ev.TalkHeld, settings: Settings) -> Outcome:
@@ -141,11 +148,13 @@ def say(s: State, event: ev.TextSaid, settings: Settings) -> Outcome:
     return after, [*effects, do.SendText(event.text)]
 
 
+def say_again(s: State, event: ev.TextSaid, settings: Settings) -> Outcome:
+    """The same where the service refused us: it may have changed its mind."""
+    if s.fault is not Fault.LINK:
+        return s, fault_told(s)
+    return say(_without_fault(s), event, settings)
+
+
 def show(s: State, event: ev.ImageShown, settings: Settings) -> Outcome:
     """A picture joins the conversation; what is said next may be about it."""
     return s, [do.SendImage(event.image_url)]
-
-
-def complain(s: State, _: ev.Event, settings: Settings) -> Outcome:
-    """Cannot now: say so."""
-    return s, fault_told(s)

@@ -23,7 +23,7 @@ from appliance.first_boot.spans import is_erased
 from appliance.first_boot.text import FILE, Text
 
 WHERE = Path(FILE)
-TABLES = ("conversation", "audio", "realtime", "provisioning", "panel", "control", "state")
+TABLES = tuple(name for name in Config.__struct_fields__ if isinstance(getattr(Config(), name), Section))
 LONGEST_NAME = 63  # of a host, RFC 1123
 ALIASES = {
     "ssid": "wifi.name", "wlan": "wifi", "network": "wifi", "hostname": "name", "timezone": "time_zone",

@@ -1,16 +1,23 @@
-"""Whether this machine's clock has been set: a Pi has none of its own and may boot in 1970.
+"""This machine's clock: what it shows, and whether it has been set. A Pi has none of its own and may boot in 1970.
 
-Responsible for: waiting until it is set. Not for: setting it, ever: that is the system's, by an authenticated source.
+Responsible for: reading it where the machine stands, waiting until it is set. Not for: setting it, ever: that is the
+system's, by an authenticated source.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 
 SYNCHRONISED = Path("/run/systemd/timesync/synchronized")  # systemd-timesyncd's mark
 LEAP_S = 3600.0  # other services leave no mark, but the clock leaps
 LOOK_S = 0.5
+
+
+def local_time() -> datetime:
+    """Read the clock, in the machine's own time zone."""
+    return datetime.now().astimezone()
 
 
 async def synchronised(

@@ -1,6 +1,7 @@
-"""The tools that every device has: timers and volume.
+"""The tools that every device has: timers, volume, the time.
 
-Responsible for: these tools. Not for: how a timer rings or how loud a percent is (callbacks of the daemon).
+Responsible for: these tools. Not for: how a timer rings, how loud a percent is, or what time it is (callbacks of the
+daemon).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from appliance.errors import ToolError
 from appliance.tools.toolbox import Arguments, Tool
@@ -15,6 +17,7 @@ from appliance.tools.toolbox import Arguments, Tool
 LONGEST_TIMER_S = 86_400
 MOST_TIMERS = 16
 LONGEST_LABEL = 64
+EARLIEST_YEAR = 2026  # of this program: a clock that shows less was not set since the power came
 
 
 @dataclass(slots=True)
@@ -118,3 +121,16 @@ def volume_tool(set_volume: Callable[[int], None]) -> Tool:
     percent = {"type": "integer", "minimum": 0, "maximum": 100}
     schema = {"type": "object", "properties": {"percent": percent}, "required": ["percent"]}
     return Tool("set_volume", "Set the loudspeaker's volume in percent.", schema, run)
+
+
+def time_tool(now: Callable[[], datetime]) -> Tool:
+    """Declare the tool that tells the time and the date; a model knows neither. ``now`` is aware of its zone."""
+
+    async def run(_: Arguments) -> Arguments:
+        at = now()
+        if at.year < EARLIEST_YEAR:
+            raise ToolError("this device's clock is not set yet: it does not know the time")
+        return {"local_time": f"{at:%Y-%m-%d %H:%M}", "weekday": f"{at:%A}", "time_zone": f"{at:%Z} (UTC{at:%z})"}
+
+    schema: dict[str, object] = {"type": "object", "properties": {}}
+    return Tool("get_time", "Tell the time, the date and the weekday where this device is.", schema, run)

@@ -124,14 +124,24 @@ def test_offline_is_told_once_and_the_attempts_go_on_until_patience_ends() -> No
     assert walk.is_in(Phase.LISTENING)
 
 
-def test_refused_credential_is_an_error_and_a_press_tries_again() -> None:
+def test_refused_credential_is_an_error_and_a_press_tries_again_and_talks() -> None:
     walk = Walk()
     walk.tell(ev.TalkPressed())
     assert walk.tell(ev.LinkRefused("device_suspended")) == [do.ClearTurn(), *ERROR]
     assert walk.shows(Led.ERROR)
-    assert walk.tell(ev.TalkPressed()) == [*ERROR, do.Connect()]
+    pressed = [do.BeginTurn(), do.Cue(do.Sound.LISTENING), do.Connect()]
+    assert walk.tell(ev.TalkPressed()) == pressed
+    assert walk.tell(ev.LinkRefused("device_suspended")) == [do.ClearTurn(), *ERROR]
+    assert walk.tell(ev.TalkPressed()) == pressed
     walk.tell(ev.LinkOpened())
-    assert walk.is_in(Phase.IDLE)
+    assert walk.tell(HOLD_RELEASE)[-1] == do.RequestResponse(), "not a word is lost when it was mended"
+
+
+def test_typed_words_after_a_refusal_try_again() -> None:
+    walk = Walk()
+    walk.tell(ev.TalkPressed(), ev.LinkRefused("device_suspended"))
+    assert walk.tell(ev.TextSaid("hello")) == [do.SendText("hello"), do.Connect()]
+    assert walk.tell(ev.LinkOpened()) == [do.RequestResponse()]
 
 
 def test_a_code_is_said_until_its_owner_approves_and_the_next_press_talks() -> None:

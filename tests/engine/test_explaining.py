@@ -25,12 +25,13 @@ def test_a_refusal_is_explained_after_its_tone_and_again_at_each_press() -> None
         at.take()
         refuse(at, "device_suspended")
         assert said(at) == [("error",), (("suspended",), False)]
+        at.release()
         at.press()
-        assert said(at) == [("error",), (("suspended",), False)]
+        assert said(at) == [("listening",)], "it may have been mended"
         refuse(at, "spend_limit")
-        assert said(at) == [], "the press has been answered; the news waits for the next"
-        at.press()
         assert said(at) == [("error",), (("spending",), False)]
+        refuse(at, "device_suspended")
+        assert said(at) == [], "the press has been answered; the news waits for the next"
 
     play(story)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from appliance.config import Config
 from appliance.errors import ConfigError
 from appliance.first_boot import text, wishes
 from tests.first_boot.machine import Machine
@@ -91,6 +93,13 @@ def test_what_is_no_text_is_refused(machine: Machine, data: bytes, expected: str
 )
 def test_a_name_becomes_a_hosts_name(machine: Machine, given: str, host: str) -> None:
     assert wishes.read(text.Text(f'name = "{given}"'), machine.places).host_name == host
+
+
+def test_every_table_of_the_appliances_own_settings_may_stand_there(machine: Machine) -> None:
+    given = '[update]\nurl = "https://cards.example/stable/"\n[conversation]\nhands_free = true'
+    wished = wishes.read(text.decode(given.encode()), machine.places)
+    assert wished.settings["update"] == {"url": "https://cards.example/stable/"}
+    assert set(wishes.TABLES) == {table.name for table in msgspec.structs.fields(Config) if table.name != "board"}
 
 
 def test_one_wifi_may_be_a_plain_table(machine: Machine) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from image import mirrors, papers, profile, program, rootfs, tree
-from image.__main__ import plan, version_of_image
+from image.__main__ import plan, published, version_of_image
 from image.profile import ImageError
 from image.test.card import PATTERN, secrets_in
 from tests.scenarios.home import ROOT
@@ -160,12 +160,23 @@ def test_the_manifest_is_what_the_imager_reads() -> None:
         raw_sha256="e",
         packed_bytes=2,
         packed_sha256="f",
-        file="x.img.xz",
+        url="https://cards.example/x.img.xz",
         epoch=0,
     )
     (entry,) = json.loads(made)["os_list"]
     assert (entry["extract_size"], entry["image_download_size"]) == (3, 2)
-    assert (entry["extract_sha256"], entry["image_download_sha256"], entry["url"]) == ("e", "f", "x.img.xz")
+    assert (entry["extract_sha256"], entry["image_download_sha256"], entry["url"]) == (
+        "e",
+        "f",
+        "https://cards.example/x.img.xz",
+    )
+
+
+def test_the_imager_is_told_a_whole_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("URL", raising=False)
+    assert published(tmp_path / "x.img.xz") == f"file://{tmp_path}/x.img.xz"
+    monkeypatch.setenv("URL", "https://cards.example/voice/")
+    assert published(tmp_path / "x.img.xz") == "https://cards.example/voice/x.img.xz"
 
 
 @pytest.mark.parametrize("secret", ["ek_" + "0a" * 16, "vdt_" + "x" * 40, "vet_" + "A-" * 16, "sk-" + "y" * 40])

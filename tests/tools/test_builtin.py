@@ -1,9 +1,10 @@
-"""Timers and volume."""
+"""Timers, volume, the time."""
 
 from __future__ import annotations
 
 import asyncio
 import math
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from openai.types.realtime import RealtimeFunctionTool
 
 from appliance.errors import ToolError
-from appliance.tools.builtin import LONGEST_TIMER_S, MOST_TIMERS, Timers, timer_tools, volume_tool
+from appliance.tools.builtin import LONGEST_TIMER_S, MOST_TIMERS, Timers, time_tool, timer_tools, volume_tool
 from tests.virtual_time import run
+
+NOW = datetime(2026, 11, 27, 23, 5, tzinfo=timezone(timedelta(hours=1), "CET"))
 
 
 class Kitchen:
@@ -137,10 +140,26 @@ def test_a_senseless_volume_is_refused(percent: object) -> None:
 
 def test_declarations_are_what_the_api_takes() -> None:
     async def story() -> None:
-        tools = [*timer_tools(Kitchen().timers), volume_tool(lambda _: None)]
+        tools = [*timer_tools(Kitchen().timers), volume_tool(lambda _: None), time_tool(lambda: NOW)]
         for tool in tools:
             RealtimeFunctionTool.model_validate(tool.declaration())
             required = tool.parameters.get("required", [])
             assert set(required) <= set(tool.parameters["properties"])
+
+    run(story())
+
+
+def test_the_time_is_that_of_the_place() -> None:
+    async def story() -> None:
+        told = await time_tool(lambda: NOW).run({})
+        assert told == {"local_time": "2026-11-27 23:05", "weekday": "Friday", "time_zone": "CET (UTC+0100)"}
+
+    run(story())
+
+
+def test_a_clock_that_was_never_set_tells_no_time() -> None:
+    async def story() -> None:
+        with pytest.raises(ToolError, match="not set yet"):
+            await time_tool(lambda: datetime(1970, 1, 1, tzinfo=UTC)).run({})
 
     run(story())

@@ -130,7 +130,6 @@ DISK = (
         sees=("error",),
         loses="question",
         cold=True,
-        presses=2,
     ),
     Row(
         "state directory read-only",
@@ -153,7 +152,6 @@ DISK = (
         sees=("error",),
         loses="question",
         cold=True,
-        presses=2,
         launch=AS_ORDINARY,
     ),
     Row(
@@ -182,7 +180,6 @@ DISK = (
         hears=("said_local_file",),
         sees=("error",),
         loses="question",
-        presses=2,
         restarts=1,
     ),
     Row(
@@ -195,7 +192,6 @@ DISK = (
         hears=("said_local_file",),
         sees=("error",),
         loses="question",
-        presses=2,
         restarts=1,
     ),
     Row("configuration broken at reload", IDLE, "a typing mistake, and SIGHUP", broken_reload, ENDURED, repaired),

@@ -81,7 +81,7 @@ def _refused(
     code: str,
     profile: str = "default",
     *,
-    presses: int = 2,
+    presses: int = 1,
     within_s: float = 15.0,
 ) -> Row:
     """A row of a refusal that a person has to lift."""
@@ -209,7 +209,6 @@ OWNER = (
         hears=("said_access_denied", "said_enrolment_pending", "said_enrolled"),
         sees=("error", "enrolling"),
         loses="question",
-        presses=2,
         within_s=25.0,
     ),
     _refused(

@@ -48,7 +48,6 @@ CLOSES = (
         hears=("said_beta_api_shape_disabled",),
         sees=("error",),
         loses="question",
-        presses=2,
     ),
 )
 
@@ -72,7 +71,6 @@ UPGRADES = (
         sees=("error",),
         loses="question",
         cold=True,
-        presses=2,
     ),
     Row(
         "upgrade 403 for good",
@@ -85,7 +83,6 @@ UPGRADES = (
         sees=("error",),
         loses="question",
         cold=True,
-        presses=2,
     ),
     Row(
         "upgrade 404: the only model is gone",
@@ -98,7 +95,6 @@ UPGRADES = (
         sees=("error",),
         loses="question",
         cold=True,
-        presses=2,
     ),
     Row(
         "upgrade 429",
@@ -190,7 +186,6 @@ ERRORS = (
             hears=(f"said_{code}",),
             sees=("error",),
             loses="question",
-            presses=2,
         )
         for code in FATAL
     ),
@@ -203,7 +198,6 @@ ERRORS = (
         hears=("said_model_not_found",),
         sees=("error",),
         loses="question",
-        presses=2,
     ),
     Row("error session_expired", THINKING, "the session is over", error("session_expired"), ITSELF),
     Row("error server_error", THINKING, "the server fails", error("server_error", kind="server_error"), ITSELF),
