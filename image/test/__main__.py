@@ -17,7 +17,7 @@ from pathlib import Path
 
 from image import __main__ as build
 from image import layout, updates
-from image.profile import FOLDER
+from image.profile import FOLDER, ImageError
 from image.test import card as cards
 from image.test import reply, seen
 from image.test.bundles import Workshop
@@ -129,7 +129,12 @@ class Story:
 
     def updates(self) -> None:
         """A good update is kept; forged, torn, broken and dead ones leave it as it is."""
-        before, keys = len(self.bad), updates.keys()
+        before = len(self.bad)
+        try:
+            keys = updates.keys()
+        except ImageError as error:
+            self.check("update_rollback", False, f"no ({error})")
+            return
         if keys is None:
             self.check("update_rollback", False, "no (no keys: KEYS= names those that the image was made with)")
             return
