@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import config as configuration
-from appliance import kept, latecomer
+from appliance import latecomer
 from appliance.audio import alsa
 from appliance.audio.capturer import check_microphones
 from appliance.audio.cards import Cards
@@ -42,6 +42,7 @@ from appliance.errors import ApplianceError, ConfigError, StateError
 from appliance.first_start import FirstStart
 from appliance.front import Front, GpioFront, NoFront, TerminalFront
 from appliance.guidance import Guidance
+from appliance.keeping import Keeper
 from appliance.panel.control import ControlServer
 from appliance.realtime.facts import Configured, Fact, UsageReported
 from appliance.realtime.protocol import Protocol
@@ -65,6 +66,7 @@ from appliance.translation import (
     wishes_of,
 )
 from appliance.unfinished import Unfinished
+from appliance.watch import Watch
 
 log = logging.getLogger(__name__)
 Said = Callable[[str, str], None]
@@ -85,9 +87,7 @@ class Daemon:
         self.started = asyncio.Event()
         self.starts_afresh = False
         self._stands_still = False
-        self._audio_answered = True
         self._failure: BaseException | None = None
-        self._saving: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Run until told to stop.
@@ -112,8 +112,9 @@ class Daemon:
     def _build(self, group: asyncio.TaskGroup) -> None:
         config, loop = self._loaded.config, self._loop
         self.tickets = Tickets(config, spawn=group.create_task, tell=self._enrolment_over)
-        self._kept = kept.load(Path(config.state.directory))
-        self.volume = self._kept.volume_for(config.audio.volume)
+        self._keeper = Keeper(Path(config.state.directory), config.audio, loop.create_task)
+        kept = self._keeper.kept
+        self.volume = kept.volume_for(config.audio.volume)
         processor, echo_trouble = usable(canceller_of(self._loaded))
         chain = Chain(
             processor,
@@ -122,7 +123,7 @@ class Daemon:
             config.conversation.end_of_turn_ms,
             reference=self._loaded.board.capture.reference,
             reference_ms=reference_ms(None, self._loaded.board.delay_ms),
-            clock_ppm=self._kept.clock_ppm_for(config.audio.capture, config.audio.playback),
+            clock_ppm=kept.clock_ppm_for(config.audio.capture, config.audio.playback),
             hush=config.realtime.turn_detection != "local",
         )
         self._cards = cards = Cards(config.audio, self._loaded.board, time.monotonic)
@@ -148,10 +149,18 @@ class Daemon:
         parts = Parts(self.duplex, self.protocol, self.session, self._toolbox, records)
         self.guidance = Guidance(lambda: self.session.trouble, os.environ.get("RUNTIME_DIRECTORY"))
         hooks = Hooks(self._show, self._changed, self._say, self._update, self._words, self._set_up)
-        state = State(muted=self._kept.muted, half_duplex=bool(echo_trouble))
+        state = State(muted=kept.muted, half_duplex=bool(echo_trouble))
         settings = replace(settings_of(self._loaded), setup=self.guidance.page)
         reason = half_duplex_reason(self._loaded) or echo_trouble
         self.engine = Engine(parts, settings, hooks, loop, state, cues=config.audio.cues, duplex_reason=reason)
+        self._watch = Watch(
+            self._notifier,
+            self.duplex,
+            self.session,
+            lambda: self.engine.state.link,
+            self.controls.status_line,
+            loop,
+        )
         self._unfinished = Unfinished(Path(config.control.socket).parent)
         self.first_start = FirstStart(self._loaded, self.engine, self.duplex, lambda: self.volume)
         self.sound_trial = SoundTrial(self.engine, self.duplex)
@@ -190,7 +199,7 @@ class Daemon:
             work = (
                 self._make_mixer_settings(),
                 self._settle_in(),
-                self._watch(),
+                self._watch.keep(),
                 self._await_board(),
                 self.guidance.begin(self.engine),
             )
@@ -214,8 +223,7 @@ class Daemon:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_S):
                 await self.session.finish()
-                if self._saving is not None:
-                    await self._saving
+                await self._keeper.finish()
                 await control.close()
         self.guidance.close()
         self.tickets.close()
@@ -255,36 +263,6 @@ class Daemon:
         if found is not None:
             log.info("board %s is there now: %s", found.name, found.why)
             self.engine.post(ev.UpdateStaged())
-
-    async def _watch(self) -> None:
-        """Feed the watchdog while the loop lives, the audio thread answers, frames move and the link is worked at."""
-        interval_s = min(5.0, (self._notifier.watchdog_s or 10.0) / 3)
-        while True:
-            self._notifier.status(self.controls.status_line())
-            self._check_alive()
-            if self._audio_answered:
-                self._notifier.alive()
-            else:
-                log.error("the audio thread does not answer")
-            self._audio_answered = False
-            self.duplex.ping(self._answer_ping)
-            await asyncio.sleep(interval_s)
-
-    def _check_alive(self) -> None:
-        """Rather begin afresh (systemd restarts us) than be deaf or dumb and not know it."""
-        if not self.duplex.alive:
-            raise RuntimeError("the audio thread is dead")
-        link = self.engine.state.link
-        if link in (Link.OPENING, Link.UP) and not self.session.working:
-            raise RuntimeError(f"the link is {link.value}, and nobody works at it")
-
-    def _answer_ping(self) -> None:
-        """In the audio thread."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._heard_of_audio)
-
-    def _heard_of_audio(self) -> None:
-        self._audio_answered = True
 
     def _failed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """End for a bug in a callback of the loop as for one in a task: systemd starts us afresh, in a sane state."""
@@ -348,22 +326,7 @@ class Daemon:
         self._keep()
 
     def _keep(self) -> None:
-        """Write down what a restart is to find, in a thread: a card's flush takes a while. One at a time."""
-        audio = self._loaded.config.audio
-        configured = audio.volume
-        chosen = (self.volume, configured) if self.volume != configured else (None, None)
-        clocks = self._kept.clocks_with(audio.capture, audio.playback, self.duplex.clock_ppm)
-        now = kept.Kept(muted=self.engine.state.muted, volume=chosen[0], volume_over=chosen[1], clocks=clocks)
-        if now != self._kept and self._saving is None:
-            self._kept = now
-            work = asyncio.to_thread(kept.save, Path(self._loaded.config.state.directory), now)
-            self._saving = self._loop.create_task(work)
-            self._saving.add_done_callback(self._saved)
-
-    def _saved(self, task: asyncio.Task[None]) -> None:
-        self._saving = None
-        task.result()
-        self._keep()  # if it was changed meanwhile
+        self._keeper.keep(muted=self.engine.state.muted, volume=self.volume, clock_ppm=self.duplex.clock_ppm)
 
     def _show(self, led: Led) -> None:
         self._front.show(led)

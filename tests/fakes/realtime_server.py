@@ -68,6 +68,7 @@ class RealtimeServer:
         self.audio: list[tuple[float, bytes]] = []  # microphone audio with its time of arrival
         self.connections: list[ServerConnection] = []
         self.sent_first_delta_at: list[float] = []
+        self.latest_s = 0.0  # by how much a delta came later than scripted: this machine had no time for us
         self.responses = 0
         self.models: list[str] = []  # asked for, at each upgrade
         self._server: Server | None = None
@@ -77,6 +78,7 @@ class RealtimeServer:
         """Begin another story: forget what was heard, behave as ``script`` says."""
         self.script = script
         self.heard, self.audio, self.connections, self.sent_first_delta_at = [], [], [], []
+        self.latest_s = 0.0
         self.responses = 0
         self.models = []
 
@@ -229,6 +231,8 @@ class RealtimeServer:
             due += sum(script.gaps[k % len(script.gaps)] for k in range(index + 1)) if script.gaps else 0.0
             if (wait := due - time.monotonic()) > 0:
                 await asyncio.sleep(wait)
+            if script.pace or script.gaps:
+                self.latest_s = max(self.latest_s, time.monotonic() - due)
             if index == 0:
                 self.sent_first_delta_at.append(time.monotonic())
             delta = base64.b64encode(reply[at : at + size]).decode()

@@ -201,9 +201,10 @@ directory = "{self.state}"
             self.hand(verb, BUTTON)
 
     def ask(self, reply_s: float = SHORT_S, think_s: float = 0.05, pace: float = 0.0) -> None:
-        """Hold the button and ask; the answer will be so long."""
+        """Hold the button and ask; the answer will be so long. A busy machine may take a while to listen."""
         self.answer(reply_s, think_s, pace)
         self.press()
+        self.wait(lambda: self.card.capture_open, 1.0)
         time.sleep(HOLD_S)
         self.release()
         self.asked_at = time.monotonic()

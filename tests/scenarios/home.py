@@ -100,7 +100,16 @@ class Daemon:
         command = [sys.executable, "-m", "appliance.cli", "run", "--config", str(self.config_path), "--debug"]
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=log, cwd=ROOT)
-        self.until(self.socket_path.exists, "the control socket")
+        self.until(self._answers, "the control socket", timeout_s=30.0)
+
+    def _answers(self) -> bool:
+        """Whether somebody is behind the socket: one that died may have left it there."""
+        with socket.socket(socket.AF_UNIX) as link:
+            try:
+                link.connect(str(self.socket_path))
+            except OSError:
+                return False
+        return True
 
     def until(self, true: Callable[[], bool], what: str, timeout_s: float = 15.0) -> None:
         deadline = time.monotonic() + timeout_s
@@ -193,8 +202,11 @@ directory = "{directory / "state"}"
         self.daemon = Daemon(directory / "daemon", config + settings, {**card.environment, **(environment or {})})
 
     def hold(self, seconds: float) -> None:
-        """Hold the button."""
+        """Hold the button: so long from when it listens, which on a busy machine takes a while, if it does at all."""
         self.daemon.command("press")
+        deadline = time.monotonic() + 1.0
+        while not self.card.capture_open and time.monotonic() < deadline:
+            time.sleep(0.005)
         time.sleep(seconds)
         self.daemon.command("release")
 
