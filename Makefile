@@ -5,7 +5,7 @@
 # make bench-fleet   a hundred thousand devices after an outage, and the provisioning service under load with a replica killed
 # make bench-privacy   from a mute in mid-speech to a closed microphone, by the sound card's own log
 # make soak   random people and faults around the daemon, 10 min, and a day in virtual time: what grows? SOAK="--minutes 480"
-# make image   a card for a Raspberry Pi (KERNEL=debian|rpi, DRY_RUN=1, FRESH=1, MIRROR=, KEYS=, URL=) · make image-test   it, in QEMU (CUTS=20)
+# make image   a card for a Raspberry Pi (KERNEL=debian|rpi, DRY_RUN=1, FRESH=1, MIRROR=, KEYS=, URL=, IMAGE_VERSION=) · make image-test   it, in QEMU (CUTS=20)
 VENV := .venv/bin
 
 .PHONY: demo test test-slow check lint format docs bench bench-quick bench-acoustic bench-faults bench-fleet bench-privacy soak image image-test lock clean

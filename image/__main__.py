@@ -1,6 +1,6 @@
 """`make image`: the image and what lies beside it.
 
-`KERNEL=debian|rpi`, `DRY_RUN=1`, `FRESH=1`, `MIRROR=`, `KEYS=`, `URL=`.
+`KERNEL=debian|rpi`, `DRY_RUN=1`, `FRESH=1`, `MIRROR=`, `KEYS=`, `URL=, IMAGE_VERSION=`.
 
 Responsible for: the order of the steps, their times, and what is printed.
 """
@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from appliance.update import versions
 from image import assembly, mirrors, papers, profile, program, rootfs, tree, updates
 from image.profile import FOLDER, ImageError
 
@@ -59,6 +60,7 @@ def plan(kernel: str) -> str:
         ("boot file of this kernel", boot),
         ("config.txt of this kernel", chosen.boot.config.strip().splitlines()),
         ("module of this kernel's initramfs", list(chosen.initramfs.modules)),
+        ("bundle format of this kernel", [chosen.bundle]),
     ):
         lines += [f"{title}: {entry}" for entry in entries]
     return "\n".join(lines) + "\n"
@@ -77,7 +79,7 @@ def build(kernel: str, *, fresh: bool, epoch: int) -> Path:
         print(f"no keys: this image will take no updates. For those, first: image/update/make-keys {updates.USUAL}")
     CACHE.mkdir(exist_ok=True)
     OUT.mkdir(exist_ok=True)
-    version = tomllib.loads((profile.FOLDER.parent / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    version = version_of_image()
     name = f"voice-appliance-{version}-{kernel}-arm64"
     with _step("Debian's packages"):
         tar = rootfs.build(chosen, base, CACHE, epoch=epoch, fresh=fresh)
@@ -116,6 +118,22 @@ def build(kernel: str, *, fresh: bool, epoch: int) -> Path:
     print(f"image: {packed.relative_to(FOLDER.parent)}\nimage_mb: {packed.stat().st_size / 1e6:.0f} MB", flush=True)
     print(f"on {machine()}; once")
     return packed
+
+
+def version_of_image() -> str:
+    """Return the version of the image: the program's, or what ``IMAGE_VERSION=`` says, such as 0.2.0.1.
+
+    Raises:
+        ImageError: that is no version, and no device could compare it.
+    """
+    named = os.environ.get("IMAGE_VERSION", "")
+    if not named:
+        return str(tomllib.loads((FOLDER.parent / "pyproject.toml").read_text("utf-8"))["project"]["version"])
+    try:
+        versions.key(named)
+    except ValueError as error:
+        raise ImageError(f"IMAGE_VERSION={named}: {error}") from error
+    return named
 
 
 def machine() -> str:

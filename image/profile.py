@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -57,9 +57,10 @@ class Initramfs(Part, frozen=True, kw_only=True):
 
 
 class Profile(Part, frozen=True, kw_only=True):
-    """A kernel profile."""
+    """A kernel profile. ``bundle`` is the format of its updates: one that its kernel and RAUC can open."""
 
     tried: str
+    bundle: Literal["plain", "verity"]
     sources: tuple[Source, ...]
     packages: tuple[str, ...]
     boot: Boot

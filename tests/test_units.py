@@ -176,7 +176,8 @@ def test_the_appliances_unit_fits_the_program() -> None:
 def test_six_failures_in_a_row_are_noticed_however_slow_they_are() -> None:
     unit = {key: value for key, value in directives(ROOT / "systemd/voice-appliance.service") if value}
     backoff = dict(directives(ROOT / "systemd/voice-appliance-backoff.conf"))
-    assert set(backoff) == {"RestartSteps", "RestartMaxDelaySec"}
+    assert set(backoff) == {"RestartSteps", "RestartMaxDelaySec", "RestartMode"}
+    assert backoff["RestartMode"] == "direct", "from systemd 254 on OnFailure= would answer each restart"
     times = int(unit["StartLimitBurst"])
     hung_s = max(int(unit["TimeoutStartSec"]), int(unit["WatchdogSec"])) + int(unit["TimeoutStopSec"])
     longest_s = times * (hung_s + int(backoff["RestartMaxDelaySec"]))

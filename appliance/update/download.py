@@ -63,7 +63,8 @@ class Folder:
         """
         piece = directory / f"{offer.sha256[:16]}{PIECE}"
         for other in directory.glob(f"*{PIECE}"):
-            if other != piece:
+            # Ours no more: RAUC took the bundle to itself before it read it ("plain"), and then the power went.
+            if other != piece or not os.access(piece, os.R_OK | os.W_OK, effective_ids=True):
                 other.unlink()
         have = piece.stat().st_size if piece.exists() else 0
         if have < offer.size:
@@ -170,6 +171,9 @@ class _Piece:
         self._path = path
         with self._disk():
             self._file = path.open("r+b" if path.exists() else "x+b", buffering=0)
+            if os.geteuid() == 0:  # what root fetches by a command, the service has to go on with
+                owner = path.parent.stat()
+                os.fchown(self._file.fileno(), owner.st_uid, owner.st_gid)
             self._file.truncate(begin)
             self._file.seek(begin)
 

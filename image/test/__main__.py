@@ -16,12 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from image import __main__ as build
-from image import layout
-from image.profile import FOLDER
+from image import layout, updates
+from image.profile import FOLDER, ImageError
 from image.test import card as cards
 from image.test import reply, seen
+from image.test.bundles import Workshop
+from image.test.folder import Folder
 from image.test.guest import Guest, GuestError
 from image.test.home import Home
+from image.test.updating import Updating
 
 KIT = Path(__file__).parent / "kit"
 CARD_GIB = 4
@@ -51,9 +54,12 @@ class Story:
         self._kit = cards.kit(KIT, extra, work)
         self.bad: list[str] = []
 
-    def switch_on(self, *, words: str = "", busy: bool = False, clock: str = "", counted: bool = False) -> Guest:
+    def switch_on(
+        self, *, words: str = "", busy: bool = False, clock: str = "", counted: bool = False, tryboot: bool = False
+    ) -> Guest:
         """Switch the machine on."""
-        return Guest(self.card, self._kit, self._work, words=words, busy=busy, clock=clock, counted=counted)
+        how = {"busy": busy, "counted": counted, "tryboot": tryboot}
+        return Guest(self.card, self._kit, self._work, words=words, clock=clock, **how)
 
     def check(self, what: str, well: bool, said: object) -> None:
         """Note a finding."""
@@ -121,13 +127,36 @@ class Story:
             "service_start_s", ours.ours_s < OURS_S, f"{ours.ours_s:.2f} s of boot_to_ready_s, at most {OURS_S} s"
         )
 
+    def updates(self) -> None:
+        """A good update is kept; forged, torn, broken and dead ones leave it as it is."""
+        before = len(self.bad)
+        try:
+            keys = updates.keys()
+        except ImageError as error:
+            self.check("update_rollback", False, f"no ({error})")
+            return
+        if keys is None:
+            self.check("update_rollback", False, "no (no keys: KEYS= names those that the image was made with)")
+            return
+        workshop = Workshop(self._image, self._work / "updates", keys)
+        if not workshop.trusted():
+            self.check("update_rollback", False, f"no (the image was made without keys, or with others than {keys})")
+            return
+        try:
+            with Folder(workshop.folder) as folder:
+                Updating(self, workshop, folder, self._work).tell()
+        except GuestError as error:
+            self.check("updates", False, error)
+        well = len(self.bad) == before
+        self.check("update_rollback", well, "ok" if well else "no")
+
     def power_cuts(self, cuts: int, seed: int) -> None:
         """Power is cut at random moments while it starts and while it writes; it always comes back as itself."""
-        root = cards.digest(self.card, layout.ROOT["A"].number)
+        roots = [cards.digest(self.card, root.number) for root in layout.ROOT.values()]
         damaged = self._cut(cuts, random.Random(seed), self._start_s * 1.3)
         self.check("power_cuts", not damaged, f"{cuts}, file systems damaged: {damaged}")
-        same = cards.digest(self.card, layout.ROOT["A"].number) == root
-        self.check("root_unchanged", same, same)
+        same = [cards.digest(self.card, root.number) for root in layout.ROOT.values()] == roots
+        self.check("roots_unchanged", same, same)
         with self.switch_on() as guest:
             guest.shell()
             state = seen.settle(guest)
@@ -194,7 +223,7 @@ def main() -> int:
         try:
             with _timed("cuts_of_the_first_start"):
                 story.cuts_of_the_first_start(arguments.cuts // 4, arguments.seed)
-            for step in (story.first_start, story.settings, story.press_to_reply, story.start_times):
+            for step in (story.first_start, story.settings, story.press_to_reply, story.updates, story.start_times):
                 with _timed(step.__name__):
                     step()
             with _timed("power_cuts"):
@@ -203,7 +232,6 @@ def main() -> int:
                 story.secrets()
         except GuestError as error:
             story.check("guest", False, error)
-    print("update_rollback: no (the slots are there, updates are not)")
     print(f"on {build.machine()}; QEMU TCG; once, {time.monotonic() - began:.0f} s")
     print(f"wrong: {', '.join(story.bad) or 'nothing'}")
     return bool(story.bad)

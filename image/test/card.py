@@ -51,7 +51,7 @@ def secrets_in(image: Path, also: Iterable[str] = (), published: bytes = b"") ->
 
 def library_with_keys(image: Path, work: Path) -> bytes:
     """Read the library of the image that carries private keys of its own, for its self-tests: GnuTLS."""
-    copy, library = _partition(image, work, layout.ROOT["A"].number), work / "library"
+    copy, library = partition(image, work, layout.ROOT["A"].number), work / "library"
     place = "/usr/lib/aarch64-linux-gnu/"
     listed = subprocess.run(
         ["debugfs", "-R", f"ls -p {place}", str(copy)], capture_output=True, text=True, check=True
@@ -146,10 +146,10 @@ def strays(card: Path, work: Path, known: Iterable[str]) -> list[str]:
 
 def _data(card: Path, work: Path) -> Path:
     """Copy the data partition."""
-    return _partition(card, work, layout.DATA.number)
+    return partition(card, work, layout.DATA.number)
 
 
-def _partition(card: Path, work: Path, number: int) -> Path:
+def partition(card: Path, work: Path, number: int) -> Path:
     """Copy a partition."""
     offset, length = firmware.partitions(card)[number]
     copy, mib = work / "partition.img", 2**20

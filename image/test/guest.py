@@ -35,6 +35,8 @@ MACHINE = [
     "-nodefaults",
 ]
 SHELL_S, COMMAND_S = 600.0, 240.0
+# This machine may be busy: no unit and no device of the guest is given up for that. A counted one does not notice.
+PATIENT = "systemd.default_timeout_start_sec=300 systemd.default_device_timeout_sec=300"
 # Sound card, button and LED: there before the appliance starts, as they are on a real board.
 HARDWARE = """[Unit]
 DefaultDependencies=no
@@ -71,6 +73,7 @@ class Guest:
         busy: bool = False,
         clock: str = "",
         counted: bool = False,
+        tryboot: bool = False,
     ) -> None:
         """Switch on.
 
@@ -83,18 +86,21 @@ class Guest:
             clock: the time that the machine believes it is; empty: the right one. A Pi has no clock.
             counted: a nanosecond is an instruction, all cores together: busy as this machine may be, the guest does not
                 notice, and its sound does not stutter.
+            tryboot: whether the firmware was asked to start the other slot this once.
         """
-        began = firmware.start(card)
+        began = firmware.start(card, tryboot=tryboot)
         self.partition = began.partition
         self.log = work / "console.log"
+        self._log_begin = self.log.stat().st_size if self.log.exists() else 0
         self._socket = work / "shell.sock"
         self._socket.unlink(missing_ok=True)
         (work / "kernel").write_bytes(began.kernel)
         (work / "initramfs").write_bytes(began.initramfs)
-        firmware.device_tree(MACHINE, work / "tree.dtb", partition=began.partition, tryboot=False)
+        firmware.device_tree(MACHINE, work / "tree.dtb", partition=began.partition, tryboot=tryboot)
         shown = re.sub(r"console=\S+", "console=ttyAMA0", began.cmdline)
         units = {"test-hardware": HARDWARE, **({"test-busy": BUSY} if busy else {})}
-        cmdline = " ".join([shown, "systemd.debug_shell=hvc0", words, *(_wanted(*unit) for unit in units.items())])
+        more = [words if counted else f"{PATIENT} {words}", *(_wanted(*unit) for unit in units.items())]
+        cmdline = " ".join([shown, "systemd.debug_shell=hvc0", *more])
         threads = "single" if counted else "multi"
         command = [
             "setpriv", "--pdeathsig", "KILL", "nice", "-n", "15", *MACHINE, "-accel", f"tcg,thread={threads}",
@@ -153,6 +159,27 @@ class Guest:
         except subprocess.TimeoutExpired:
             raise GuestError(f"the guest does not power off:\n{self.tail()}") from None
         self.cut_power()
+
+    def ended(self, timeout_s: float) -> str:
+        """Wait until it restarts by itself; returns what its kernel hands to the firmware then, such as ``0 tryboot``.
+
+        Raises:
+            GuestError: it does not.
+        """
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise GuestError(f"the guest does not restart:\n{self.tail()}") from None
+        self.cut_power()
+        with self.log.open("rb") as log:
+            log.seek(self._log_begin)
+            told = re.findall(rb"reboot: Restarting system with command '([^'\n]*)'", log.read())
+        return str(told[-1].decode()) if told else ""
+
+    def leave(self, command: str) -> None:
+        """Give a command during which it restarts; what it prints is on the console."""
+        assert self._link is not None
+        self._link.sendall(f"{command} >/dev/console 2>&1\n".encode())
 
     def shell(self) -> None:
         """Wait for the root shell.
@@ -241,3 +268,8 @@ def _wanted(name: str, unit: str) -> str:
     """Words for the kernel's command line that add a unit and want it: systemd.system-credentials(7)."""
     coded = base64.b64encode(unit.encode()).decode()
     return f"systemd.set_credential_binary=systemd.extra-unit.{name}.service:{coded} systemd.wants={name}.service"
+
+
+def drop_in(unit: str, text: str) -> str:
+    """Word for the kernel's command line that changes a unit: systemd.system-credentials(7)."""
+    return f"systemd.set_credential_binary=systemd.unit-dropin.{unit}:{base64.b64encode(text.encode()).decode()}"

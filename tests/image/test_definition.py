@@ -7,12 +7,13 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from image import mirrors, papers, profile, program, rootfs, tree
-from image.__main__ import plan, published
+from image.__main__ import plan, published, version_of_image
 from image.profile import ImageError
 from image.test.card import PATTERN, secrets_in
 from tests.scenarios.home import ROOT
@@ -40,7 +41,7 @@ def test_the_switch_changes_only_kernel_firmware_and_sources() -> None:
     same = ("package", "python")
     assert {kind: told["debian"][kind] for kind in same} == {kind: told["rpi"][kind] for kind in same}
     allowed = {"package of this kernel", "boot file of this kernel", "config.txt of this kernel",
-               "module of this kernel's initramfs", "source"}  # fmt: skip
+               "module of this kernel's initramfs", "source", "bundle format of this kernel"}  # fmt: skip
     assert set(told["debian"]) - {"kernel debian"} == set(told["rpi"]) - {"kernel rpi"} == allowed | set(same)
     for name in (*DEBIAN.packages, *RPI.packages):
         assert re.match(r"linux-image-|raspi-firmware$|firmware-", name), name
@@ -53,6 +54,16 @@ def test_a_dry_run_fetches_nothing_and_names_what_is_missing() -> None:
     ).stdout
     assert "source: deb [signed-by=<keyring>] <RPI_MIRROR> trixie main" in told
     assert "package of this kernel: linux-image-rpi-2712" in told
+
+
+def test_the_version_is_the_programs_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("IMAGE_VERSION", raising=False)
+    assert version_of_image() == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    monkeypatch.setenv("IMAGE_VERSION", "0.2.0.1")
+    assert version_of_image() == "0.2.0.1"
+    monkeypatch.setenv("IMAGE_VERSION", "newest")
+    with pytest.raises(ImageError, match="IMAGE_VERSION=newest: 'newest' is no version"):
+        version_of_image()
 
 
 def test_a_mirror_is_that_of_this_machine_unless_told() -> None:

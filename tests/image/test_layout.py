@@ -102,3 +102,11 @@ def test_the_initramfs_mounts_data_by_the_number_that_it_has() -> None:
     assert re.search(r"data=\$\{ROOT%\[0-9\]\}(\d+)", script)[1] == str(DATA.number)  # type: ignore[index]
     grow = (REPOSITORY / "image/overlay/late/usr/lib/voice-appliance/grow-data").read_text()
     assert f"for number in 4 {DATA.number}; do" in grow
+
+
+def test_a_root_without_a_first_process_is_left_and_not_a_shell() -> None:
+    script = (
+        REPOSITORY / "image/overlay/initramfs/etc/initramfs-tools/scripts/init-bottom/voice-appliance"
+    ).read_text()
+    assert 'run-init -n "$rootmnt" "$init" || panic' in script
+    assert " panic=10 " in layout.cmdline("A")

@@ -10,7 +10,7 @@ import pytest
 
 from appliance.first_boot import lines
 from appliance.update import commands, rauc
-from image import layout, updates
+from image import layout, profile, updates
 from image.layout import BOOT, ROOT, Slot
 from image.profile import ImageError
 from tests.update.machine import BACKEND, IMAGE, autoboot
@@ -48,6 +48,42 @@ def test_the_settings_name_the_slots_of_the_card(tree: Path) -> None:
             assert found
             assert found[1] == f"/dev/disk/by-partuuid/{part.partuuid}"
     assert (tree / "etc/rauc/keyring.pem").read_text() == "a certificate\n"
+
+
+@pytest.mark.parametrize(("kernel", "takes"), [("debian", {"plain", "verity"}), ("rpi", {"verity", "crypt"})])
+def test_a_device_takes_the_bundles_that_its_kernel_can_open(
+    tmp_path: Path, keys: Path, kernel: str, takes: set[str]
+) -> None:
+    updates.equip(tmp_path / "root", keys, kernel)
+    told = re.findall(r"(?m)^bundle-formats=(.*)$", (tmp_path / "root/etc/rauc/system.conf").read_text())
+    assert len(told) == 1
+    removed = {word[1:] for word in told[0].split() if word.startswith("-")}
+    assert takes == ({"plain", "verity", "crypt"} - removed if removed else set(told[0].split()))
+    assert profile.load(kernel).bundle in takes
+
+
+@pytest.mark.parametrize(
+    ("kernel", "modules", "version", "refused"),
+    [
+        ("rpi", "6.12.47+rpt-rpi-v8", "1.13-3+deb13u1", False),
+        ("rpi", "6.19.0+rpt-rpi-v8", "1.13-3+deb13u1", True),
+        ("rpi", "7.3.4+rpt-rpi-v8", "1.15.1-1", False),
+        ("debian", "7.3.4+deb13-arm64", "1.13-3+deb13u1", False),
+    ],
+)
+def test_an_image_that_could_open_no_update_is_refused(
+    tmp_path: Path, keys: Path, kernel: str, modules: str, version: str, refused: bool
+) -> None:
+    root = tmp_path / "root"
+    (root / "usr/lib/modules" / modules).mkdir(parents=True)
+    (root / "var/lib/dpkg").mkdir(parents=True)
+    before = "Package: raucous\nVersion: 9.0\n\nPackage: rauc\nStatus: install ok installed\nConffiles:\n /etc/x 0\n"
+    (root / "var/lib/dpkg/status").write_text(f"{before}Version: {version}\n\nPackage: zstd\nVersion: 1.5\n")
+    if refused:
+        with pytest.raises(ImageError, match="opens no verity bundle"):
+            updates.equip(root, keys, kernel)
+    else:
+        updates.equip(root, keys, kernel)
 
 
 def test_what_the_settings_name_is_there_and_may_be_run(tree: Path) -> None:

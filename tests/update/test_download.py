@@ -222,3 +222,39 @@ def test_old_pieces_do_not_pile_up(folder: Folder, offer: Channel, tmp_path: Pat
     assert len([*tmp_path.glob("*.part")]) == 1
     download.clear(tmp_path)
     assert there(tmp_path) == 0
+
+
+# --- whose the piece is ---
+
+NOBODY = 65534
+
+
+def test_what_root_fetches_belongs_to_the_service(
+    server: UpdateServer, folder: Folder, offer: Channel, tmp_path: Path
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    os.chown(tmp_path, NOBODY, NOBODY)
+    server.tears_after = 150_000
+    refused(folder, offer, tmp_path)
+    (piece,) = tmp_path.glob("*.part")
+    assert (piece.stat().st_uid, piece.stat().st_gid) == (NOBODY, NOBODY)
+
+
+def test_a_piece_that_rauc_took_to_itself_before_a_power_cut_is_fetched_anew(
+    offer: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    os.chown(tmp_path, NOBODY, NOBODY)
+    monkeypatch.chdir(tmp_path)
+    piece = Path(f"{offer.sha256[:16]}.part")
+    piece.write_bytes(BODY)
+    piece.chmod(0o600)
+    os.seteuid(NOBODY)
+    try:
+        nowhere = Folder(pins.parse("http://127.0.0.1:9"), spare=0)
+        assert "refused the connection" in refused(nowhere, offer, Path())
+    finally:
+        os.seteuid(0)
+    assert not piece.exists()

@@ -126,7 +126,6 @@ def test_the_images_own_settings_are_understood(device: Device) -> None:
     assert rauc.compatible(IMAGE / "overlay/update/etc/rauc/system.conf").startswith("voice-appliance-arm64-")
     assert rauc.compatible(device.system) == COMPATIBLE
     assert "activate-installed=false" in text
-    assert "bundle-formats=-plain" in text
     assert f"bootloader-custom-backend=/{BACKEND.relative_to(IMAGE / 'overlay/update')}" in text
     hook = (IMAGE / "update/bundle-hook").read_text()
     for slot, root in (("A", "05"), ("B", "06")):
@@ -165,6 +164,23 @@ def test_a_bundle_is_in_verity_format_and_signed(signer: Path, tmp_path: Path) -
     assert "'0.2.0'" in told
     again = subprocess.run(command, check=False, capture_output=True, text=True)
     assert "is there already" in again.stderr
+
+
+def test_a_root_of_another_version_is_refused(signer: Path, tmp_path: Path) -> None:
+    """The device compares what is offered with what its root says: this one would be taken again and again."""
+    ours = tmp_path / "tree/usr/lib/voice-appliance"
+    ours.mkdir(parents=True)
+    (ours / "version").write_text("0.1.0\n")
+    root, out = tmp_path / "root.ext4", tmp_path / "x.raucb"
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", tmp_path / "tree", root, "4M"], check=True)
+    (tmp_path / "b").write_bytes(os.urandom(5000))
+    names: list[str | Path] = ["--compatible", COMPATIBLE, "--keys", signer, "--out", out, "--boot", tmp_path / "b"]
+    for version, code in (("0.2.0", 1), ("0.1.0", 0)):
+        call: list[str | Path] = [IMAGE / "update/make-bundle", "--version", version, *names, "--root", root]
+        done = subprocess.run(call, check=False, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        assert out.exists() == (code == 0)
+        assert ("is version 0.1.0, not 0.2.0" in done.stderr) == (code == 1)
 
 
 def test_keys_are_private_outside_of_repositories_and_never_written_over(signer: Path) -> None:
