@@ -19,7 +19,7 @@ from image import __main__ as build
 from image import layout, updates
 from image.profile import FOLDER, ImageError
 from image.test import card as cards
-from image.test import reply, seen
+from image.test import reply, seen, voice_toml
 from image.test.bundles import Workshop
 from image.test.folder import Folder
 from image.test.guest import Guest, GuestError
@@ -30,12 +30,6 @@ KIT = Path(__file__).parent / "kit"
 CARD_GIB = 4
 OURS_S = 2.0
 FIRST_START_S = 90.0
-CONFIG = """board = "qemu"
-[provisioning]
-url = "{url}"
-[conversation]
-follow_up_s = 0
-"""
 
 
 class Story:
@@ -46,12 +40,7 @@ class Story:
         self._home = home
         self._image = image
         self.card = cards.inserted(image, work / "card.img", gib=CARD_GIB)
-        extra = (
-            ("question.wav", reply.question()),
-            ("appliance.toml", CONFIG.format(url=home.url).encode()),
-            ("token", home.token.encode()),
-        )
-        self._kit = cards.kit(KIT, extra, work)
+        self._kit = cards.kit(KIT, [("question.wav", reply.question())], work)
         self.bad: list[str] = []
 
     def switch_on(
@@ -76,18 +65,21 @@ class Story:
             self._judge("first_start", guest)
             listening = seen.ports(guest)
             self.check("listening_ports", not listening, f"{len(listening)} {' '.join(listening)}".strip())
+            # The test's board is one of the owner's own.
+            guest.run("cd /etc/voice-appliance && mkdir hardware && cp /run/test/board.toml hardware/qemu.toml && sync")
             guest.power_off()
 
     def settings(self) -> None:
-        """What the owner says: which board, where the service is, and a token."""
+        """What the owner says in voice.toml: name, place, Wi-Fi, board, service, token. Its secrets are erased."""
+        voice_toml.write(self.card, self._home)
         with self.switch_on() as guest:
             guest.shell()
-            seen.settle(guest)
-            guest.run(
-                "cd /etc/voice-appliance && mkdir -p hardware && cp /run/test/board.toml hardware/qemu.toml && "
-                "cp /run/test/appliance.toml . && (umask 077; cat /run/test/token > enrolment-token) && sync"
-            )
+            state = seen.settle(guest)
+            faults = voice_toml.wrong(guest)
+            self.check("voice_toml", state == "running" and not faults, "; ".join(faults) or f"taken over, {state}")
             guest.power_off()
+        left = voice_toml.left(self.card, self._home)
+        self.check("voice_toml_secrets", not left, "; ".join(left) or "erased on the card")
 
     def press_to_reply(self) -> None:
         """The appliance starts by itself, is pressed, and speaks."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+import tempfile
 from pathlib import Path
 
 from image import layout, profile, updates
@@ -55,11 +56,13 @@ class Workshop:
 
     def forged(self, bundle: Path) -> Path:
         """The same bundle, signed by a stranger."""
-        strangers, forged = self.folder / "strangers", self.folder / f"forged-{bundle.name}"
-        subprocess.run([str(SCRIPTS / "make-keys"), str(strangers)], check=True, capture_output=True)
-        signer = [f"--cert={strangers}/signer.pem", f"--key={strangers}/signer.key", "--no-verify"]
-        keyring = f"--signing-keyring={strangers}/keyring.pem"
-        self._run("rauc", "resign", *signer, keyring, f"--keyring={self._keys}/keyring.pem", str(bundle), str(forged))
+        forged = self.folder / f"forged-{bundle.name}"
+        with tempfile.TemporaryDirectory() as folder:  # make-keys puts none into a repository
+            strangers = Path(folder) / "strangers"
+            self._run(str(SCRIPTS / "make-keys"), str(strangers))
+            signer = [f"--cert={strangers}/signer.pem", f"--key={strangers}/signer.key", "--no-verify"]
+            keyrings = [f"--signing-keyring={strangers}/keyring.pem", f"--keyring={self._keys}/keyring.pem"]
+            self._run("rauc", "resign", *signer, *keyrings, str(bundle), str(forged))
         return forged
 
     def offer(self, bundle: Path) -> None:

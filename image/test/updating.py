@@ -78,6 +78,7 @@ class Updating:
         """A bundle of a stranger, over a line that breaks: fetched in two pieces, and refused."""
         with self._start() as guest:
             seen.settle(guest)
+            guest.run("cd /etc/voice-appliance && cp -p appliance.toml before.toml")
             guest.run(f"printf '[update]\\nurl = \"{self._folder.url}\"\\n' >> /etc/voice-appliance/appliance.toml")
             guest.run(f"voice-appliance ctl volume {VOLUME}")
             self._who = self._identity(guest)
@@ -146,7 +147,9 @@ class Updating:
             self._restart(guest, DEAD_S)
         with self._start() as guest:
             self._runs_on(guest, good, f"{version} went back: ", "update_dead_left")
-            guest.run("cp /run/test/appliance.toml /etc/voice-appliance/ && sync")  # no more updates from here on
+            guest.run(
+                "cd /etc/voice-appliance && mv before.toml appliance.toml && sync"
+            )  # no more updates from here on
             guest.power_off()
 
     def _runs_on(self, guest: Guest, good: str, told: str, what: str) -> None:
