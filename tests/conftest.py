@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ from tests.fakes.card.session import virtual_card  # noqa: F401  # a fixture
 # other test. The rest runs on all cores.
 ALONE = ("audio", "booted", "device", "diagnosis", "fakes", "faults", "privacy", "scenarios", "soak", "test_daemon.py")
 HERE = Path(__file__).parent
+
+# A shell's background jobs ignore SIGINT, and so would every program that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

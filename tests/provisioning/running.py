@@ -118,7 +118,7 @@ class Device:
         self.directory = directory
         self.url = url
         self.identity = Identity.load_or_create(directory)
-        self.client = HttpClient(timeout_s=5)
+        self.client = HttpClient(timeout_s=60)  # of a machine that others use, too
         self.nonce: str | None = None
 
     async def enrol(self, token: Secret | None) -> Enrolment:

@@ -8,6 +8,7 @@ import itertools
 import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -169,9 +170,9 @@ async def set_up(connection: ServerConnection) -> None:
     await say(connection, "session.updated")
 
 
-async def opened(url: str, *, model: str = "gpt-realtime-1.5") -> Link:
+async def opened(url: str, *, model: str = "gpt-realtime-1.5", open_s: float = 10.0) -> Link:
     """Try once to open a session at ``url``, and close it again."""
-    async with Link(url, model=model) as link:
+    async with Link(url, model=model, timing=replace(QUICK, open_s=open_s)) as link:
         link.session.open()
         await link.end()
     return link

@@ -53,7 +53,7 @@ def test_a_slow_upgrade_is_waited_for_up_to_a_limit() -> None:
             link = await opened(server.url)
             assert isinstance(link.ends()[0], Configured)
         async with RealtimeServer(Script(open_delay_s=0.6)) as server:
-            link = await opened(server.url)
+            link = await opened(server.url, open_s=0.25)
             assert link.ends() == [LOST]
             assert "within 0.25 s" in link.session.last_error
 
@@ -165,7 +165,7 @@ def test_a_server_that_never_sets_up_the_session_is_given_up(greets: bool) -> No
 
     async def main() -> None:
         async with serving(handler) as url:
-            link = await opened(url)
+            link = await opened(url, open_s=0.25)
             assert link.facts == [LOST]
             assert "did not set up" in link.session.last_error
 
