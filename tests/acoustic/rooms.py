@@ -6,9 +6,11 @@ distortion, noise. Not for: time (``air``). Development and test rooms have diff
 
 from __future__ import annotations
 
+import importlib
+import sys
 import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +104,22 @@ def _absorption(size: NDArray[np.float64], rt60_s: float) -> float:
     return float(1 - np.exp(-0.161 * volume / (surface * rt60_s)))
 
 
+def _library() -> Any:
+    """Import pyroomacoustics without PortAudio, which it would start: that ends the process on a test's sound card."""
+    if "pyroomacoustics" not in sys.modules:
+        there = sys.modules.pop("sounddevice", None)
+        sys.modules["sounddevice"] = None  # type: ignore[assignment]  # an import of it fails
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                importlib.import_module("pyroomacoustics")
+        finally:
+            del sys.modules["sounddevice"]
+            if there is not None:
+                sys.modules["sounddevice"] = there
+    return sys.modules["pyroomacoustics"]
+
+
 def _responses(
     rng: np.random.Generator,
     size: NDArray[np.float64],
@@ -110,10 +128,9 @@ def _responses(
     source: NDArray[np.float64],
     microphones: NDArray[np.float64],
 ) -> NDArray[np.float32]:
+    pyroomacoustics = _library()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import pyroomacoustics
-
         order = 12
         room = pyroomacoustics.ShoeBox(size, RATE, materials=pyroomacoustics.Material(absorption), max_order=order)
         room.add_source(np.clip(source, 0.05, size - 0.05))
