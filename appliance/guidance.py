@@ -1,8 +1,8 @@
 """Guides whoever sets the appliance up: says at its start what is missing, and has the set-up page opened and closed.
 
-What is told at a start, the first that applies: the settings on the card cannot be used; no network is known (or new
-settings lead to none); with new settings: the code to approve, or that it is ready. At all other starts it is silent.
-Once for each time the settings were looked at, however often the appliance is started again.
+What is told at a start, the first that applies: the settings on the card cannot be used or read; no network is known
+(or new settings lead to none); with new settings: the code to approve, or that it is ready. At all other starts it is
+silent. Once for each time the settings were looked at, however often the appliance is started again.
 Responsible for: when. Not for: words (``conversation``), taking settings over (``first_boot``), the page (``hotspot``).
 """
 
@@ -77,7 +77,7 @@ class Guidance:
         found = self._found
         if found is None or not self._first_time(found.id):
             return
-        if found.settings == "refused":
+        if found.settings in ("refused", "out_of_reach"):
             await self._idle(engine)
             engine.post(ev.SettingsRefused())
             return

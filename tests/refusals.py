@@ -57,7 +57,8 @@ OURS = {
     "bad_settings": Row(
         False,
         "the settings on the card (voice.toml) cannot be used; nothing was changed",
-        "voice.toml.problem.txt on the card says what; the next press goes on with the settings as they were",
+        "voice.toml.problem.txt on the card says what (no such file: the partition came too late, start it again); "
+        "the next press goes on with the settings as they were",
     ),
     "clock_behind": Row(
         True,

@@ -140,7 +140,8 @@ def test_new_settings_that_lead_to_no_network_are_told(tmp_path: Path) -> None:
     start(place(tmp_path, settings="taken", wifi_known=True), story)
 
 
-def test_bad_settings_win_over_all_else_until_a_press(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", ["refused", "out_of_reach"])
+def test_bad_settings_win_over_all_else_until_a_press(tmp_path: Path, settings: str) -> None:
     async def story(at: Rig) -> None:
         await asyncio.sleep(1)
         assert told(at) == ["error", ("settings",)]
@@ -154,7 +155,7 @@ def test_bad_settings_win_over_all_else_until_a_press(tmp_path: Path) -> None:
         at.press()
         assert at.phase() is Phase.LISTENING
 
-    start(place(tmp_path, settings="refused", problem="name = 5"), story)
+    start(place(tmp_path, settings=settings, problem="name = 5"), story)
 
 
 def test_new_settings_reach_for_the_service_and_it_says_that_it_is_ready(tmp_path: Path) -> None:

@@ -48,6 +48,9 @@ def settings(found: Outcome | None) -> Finding:
         case Outcome(settings="refused"):
             remedy = "correct it (beside it lies a note), and start the machine again; `voice-appliance import --check`"
             return trouble(name, f"refused, nothing was changed: {found.problem}", remedy)
+        case Outcome(settings="out_of_reach"):
+            problem, _, remedy = found.problem.partition("; ")
+            return trouble(name, problem, remedy)
         case Outcome(settings="none"):
             return note(name, "there are no settings on the card")
         case _:

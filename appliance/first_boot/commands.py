@@ -24,8 +24,8 @@ def import_settings(arguments: argparse.Namespace) -> int:
     if arguments.check:
         return check(given or places.find(where), where)
     found = importing.take(given or places.find(where), where, regulate)
-    if found.settings == "refused":
-        print(f"refused: {found.problem}")
+    if found.settings in ("refused", "out_of_reach"):
+        print(f"{found.settings.replace('_', ' ')}: {found.problem}")
         return EXIT_CONFIG
     print({"none": "no settings on the card", "unchanged": "nothing new", "taken": "taken over"}[found.settings])
     return 0

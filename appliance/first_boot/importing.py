@@ -30,7 +30,11 @@ from appliance.first_boot.record import Record, Taken
 from appliance.logs import one_line, without_secrets
 
 log = logging.getLogger(__name__)
-Came = Literal["none", "unchanged", "taken", "refused"]
+Came = Literal["none", "unchanged", "taken", "refused", "out_of_reach"]
+UNMOUNTED = (
+    "the card's first partition, where voice.toml is, did not come in time; "
+    "switch the machine off and on again, and try another card if it comes back"
+)
 Regulate = Callable[[str], None]
 
 
@@ -47,6 +51,9 @@ def take(path: Path | None, places: Places, regulate: Regulate = lambda _: None)
         log.error("the settings are refused: %s", problem)
     if path is not None:
         erasing.note(path, problem)
+    elif settings == "none" and files.is_unmounted(places):
+        settings, problem = "out_of_reach", UNMOUNTED
+        log.error("%s", problem)
     known = any(_is_wifi(file) for file in places.connections.glob("*")) if places.connections.is_dir() else False
     if settings == "unchanged" and places.restarted.exists():
         settings = "taken"  # at the start before, which nobody heard anything of

@@ -33,10 +33,13 @@ class Lines(Struct, frozen=True, kw_only=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What came of it. ``problem`` is one line for people; ``id`` is new each time that somebody looked."""
+    """What came of it. ``problem`` is one line for people; ``id`` is new each time that somebody looked.
+
+    ``out_of_reach``: the partition that would hold settings did not come, or cannot be read.
+    """
 
     id: str = ""
-    settings: Literal["none", "unchanged", "taken", "refused"] = "none"
+    settings: Literal["none", "unchanged", "taken", "refused", "out_of_reach"] = "none"
     problem: str = ""
     wifi_known: bool = False
     page: bool = False  # there is a set-up page, which the button opens

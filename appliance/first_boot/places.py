@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RUN = "run/voice-appliance-setup"
-CANDIDATES = ("boot/selector/voice.toml", "boot/firmware/voice.toml")  # our image; Raspberry Pi OS
+SELECTOR = "boot/selector"  # of the card image: the card's first partition, which is never empty
+CANDIDATES = (f"{SELECTOR}/voice.toml", "boot/firmware/voice.toml")  # our image; Raspberry Pi OS
 LINES = "board.txt"  # of the boot partition that runs; config.txt there includes it
 ALSO = ".txt"  # Windows hides the ending of a name, and its Notepad adds one
 
@@ -76,6 +77,15 @@ class Places:
             if target.is_relative_to("/etc/voice-appliance"):
                 return self.root / target.relative_to("/")
         return place
+
+
+def is_unmounted(places: Places) -> bool:
+    """Say whether the card image's first partition is not where its settings would be read from."""
+    place = places.root / SELECTOR
+    try:
+        return place.is_dir() and next(place.iterdir(), None) is None
+    except OSError:  # it is there, and cannot be read
+        return True
 
 
 def find(places: Places) -> Path | None:

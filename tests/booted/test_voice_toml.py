@@ -119,9 +119,10 @@ def test_everything_is_forgotten_and_it_starts_as_new(machine: Machine, nmcli: F
     state = machine.root / "var/lib/voice-appliance"
     before = {path.name: path.read_bytes() for path in state.iterdir() if path.name.startswith("identity")}
     assert before
+    life = machine.show("voice-appliance", "InvocationID")
     wish = "from appliance.hotspot import request; request.ask(Path('/run/voice-appliance'), 'forget')"
     python(machine, f"from pathlib import Path; {wish}")
-    machine.until(lambda: machine.show("voice-appliance", "MainPID") == "0", "the appliance's end")
+    machine.until(lambda: machine.show("voice-appliance", "InvocationID") not in ("", life), "the next life")
     machine.until(lambda: machine.show("voice-appliance-setup", "ActiveState") == "inactive", "the end of forgetting")
     assert machine.show("voice-appliance-setup", "Result") == "success"
     machine.until(lambda: status(machine)["phase"] == "idle", "the appliance")

@@ -27,6 +27,7 @@ class Machine:
         self.file = self.card / "voice.toml"
         for folder in ("boot/selector", "etc", "etc/NetworkManager/system-connections", "proc/sys/kernel", "usr/sbin"):
             (root / folder).mkdir(parents=True)
+        (self.card / "autoboot.txt").write_text("[all]\n")
         self.places.kernel_hostname.write_text("voice-appliance\n")
         for zone, content in ZONES.items():
             path = self.places.zones / zone

@@ -24,6 +24,13 @@ def test_refused_is_78_and_changes_nothing(machine: Machine) -> None:
     assert machine.settings() == {}
 
 
+def test_a_partition_that_did_not_come_is_78_too(machine: Machine) -> None:
+    (machine.card / "autoboot.txt").unlink()
+    done = call("import", "--root", str(machine.root))
+    assert done.returncode == 78
+    assert done.stdout.startswith("out of reach: the card's first partition")
+
+
 def test_a_check_changes_nothing(machine: Machine) -> None:
     machine.write(FILE)
     done = call("import", str(machine.file), "--check", "--root", str(machine.root))

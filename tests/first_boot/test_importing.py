@@ -81,7 +81,7 @@ def test_secrets_are_erased_on_the_card_and_the_rest_stays(machine: Machine) -> 
     machine.boot()
     expected = FILE.replace("correct horse", "***").replace("back\\slash#1", "***").replace("vet_abcdefghijk", "***")
     assert machine.file.read_text() == expected
-    assert [path.name for path in machine.card.iterdir()] == ["voice.toml"]
+    assert {path.name for path in machine.card.iterdir()} == {"autoboot.txt", "voice.toml"}
 
 
 def test_nothing_secret_is_told(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
@@ -177,7 +177,7 @@ def test_a_bad_file_changes_nothing_and_a_note_says_what_is_wrong(machine: Machi
     assert b"\n" not in note.replace(b"\r\n", b"")
     machine.write(FILE)
     machine.boot()
-    assert [path.name for path in machine.card.iterdir()] == ["voice.toml"]
+    assert {path.name for path in machine.card.iterdir()} == {"autoboot.txt", "voice.toml"}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -203,7 +203,7 @@ def test_on_a_read_only_root_what_links_into_our_folder_is_written_there(machine
     assert found["etc/voice-appliance/hostname"] == "kuche-2\n"
 
 
-def test_without_a_card_the_name_and_the_country_hold(machine: Machine) -> None:
+def test_without_a_file_the_name_and_the_country_hold(machine: Machine) -> None:
     machine.write(FILE)
     machine.boot()
     machine.file.unlink()
@@ -211,6 +211,24 @@ def test_without_a_card_the_name_and_the_country_hold(machine: Machine) -> None:
     assert machine.boot().settings == "none"
     assert machine.places.kernel_hostname.read_text() == "kuche-2"
     assert machine.regulated == ["DE", "DE"]
+
+
+def test_a_card_that_does_not_come_is_told_and_taken_when_it_does(machine: Machine) -> None:
+    machine.write(FILE)
+    away = machine.card.rename(machine.root / "away")
+    machine.card.mkdir()  # where the partition would be
+    found = machine.boot()
+    assert found.settings == "out_of_reach"
+    assert "first partition" in found.problem
+    assert machine.settings() == {}
+    machine.card.rmdir()
+    away.rename(machine.card)
+    assert machine.boot().settings == "taken"
+
+
+def test_other_systems_have_no_such_partition(machine: Machine) -> None:
+    machine.card.rename(machine.root / "away")
+    assert machine.boot().settings == "none"
 
 
 def test_a_card_that_cannot_be_written_is_used_and_erased_when_it_can(machine: Machine) -> None:
