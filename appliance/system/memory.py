@@ -12,17 +12,24 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-_ARENA_MAX = -8  # M_ARENA_MAX of <malloc.h>
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # M_… of <malloc.h>
+LARGE = 256 * 1024  # bytes
 _DONTNEED = 4  # MADV_DONTNEED of <sys/mman.h>
 OURS = ("Private_Dirty:", "Shared_Dirty:", "Anonymous:", "Swap:")  # pages that no file holds
 _HEAD = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \S+ +(/\S+\.so\S*)$")
 
 
 def be_frugal() -> None:
-    """Use one allocation arena for all threads: ours allocate little, and an arena a thread costs megabytes."""
+    """Use one allocation arena for all threads, and give back whatever is large as soon as it is freed.
+
+    An arena a thread costs megabytes, and ours allocate little. What is large once, a sentence being resampled or a
+    certificate store, raises glibc's own threshold: from then on it keeps as much for good.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_ARENA_MAX, 1)
+        mallopt(_MMAP_THRESHOLD, LARGE)
+        mallopt(_TRIM_THRESHOLD, LARGE)
 
 
 def give_back() -> None:

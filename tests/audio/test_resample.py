@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from math import ceil
 
 import numpy as np
@@ -87,6 +88,19 @@ def test_any_chunking_gives_the_same_stream_of_exact_length(pair: tuple[int, int
     assert len(got) == len(expected) == ceil(len(noise) * rate_out / rate_in)
     assert np.abs(got.astype(int) - expected).max(initial=0) <= 1, "float sums may be ordered otherwise"
     assert np.count_nonzero(got != expected) <= len(got) // 1000
+
+
+@pytest.mark.parametrize("rate_out", [44_100, 48_000])
+def test_a_long_piece_takes_little_memory_beside_itself(rate_out: int) -> None:
+    samples = np.zeros(10 * 24_000, np.int16)
+    resampler = Resampler(24_000, rate_out)
+    tracemalloc.start()
+    try:
+        out = resampler.process(samples)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * out.nbytes  # the output as floats, the input, and one phase
 
 
 def test_flush_begins_a_new_stream() -> None:

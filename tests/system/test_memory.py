@@ -15,6 +15,32 @@ def test_both_calls_work_and_may_be_repeated() -> None:
     assert done.stdout == "alive\n"
 
 
+def test_what_was_large_once_is_given_back_each_time() -> None:
+    """By itself glibc keeps up to twice of what was the largest: here it would be 8 MB."""
+    program = """
+import sys
+import numpy as np
+from appliance.system import memory
+def anonymous_kb():
+    return int(next(l for l in open("/proc/self/status") if l.startswith("RssAnon")).split()[1])
+if "frugal" in sys.argv:
+    memory.be_frugal()
+before = anonymous_kb()
+for count in (2_000_000, 1_900_000, 1_800_000):
+    large = np.ones(count, np.float32)
+    small = [bytes(1000) for _ in range(100)]
+    del large
+print(anonymous_kb() - before)
+"""
+    command = [sys.executable, "-c", program]
+    kept, frugal = (
+        int(subprocess.run([*command, *more], capture_output=True, text=True, check=True).stdout)
+        for more in ([], ["frugal"])
+    )
+    assert frugal < 1000
+    assert kept > 4000  # else this test shows nothing
+
+
 def test_what_is_alive_is_not_collected_again() -> None:
     before = gc.get_freeze_count()
     try:
