@@ -144,7 +144,7 @@ def test_a_revoked_device_does_not_get_in_again_by_its_token_but_by_a_code(servi
     mint(tickets)
     known = enrolment.load(tmp_path / "state")
     assert known is not None
-    service._cli("devices", "revoke", known.device_id)
+    service.command("devices", "revoke", known.device_id)
     assert refused(tickets).code == "access_denied"
 
     async def press_again() -> None:
@@ -152,7 +152,7 @@ def test_a_revoked_device_does_not_get_in_again_by_its_token_but_by_a_code(servi
             await tickets.mint()
         assert waits.value.code == "enrolment_pending"
         assert f"approve {tickets.code}" in waits.value.hint
-        await asyncio.to_thread(service._cli, "approve", tickets.code)
+        await asyncio.to_thread(service.command, "approve", tickets.code)
         await asyncio.wait_for(over.wait(), 20)
         assert tickets.status() == {"state": "enrolled"}
         assert (await tickets.mint()).secret
@@ -200,7 +200,7 @@ def test_by_the_key_that_it_shows_and_with_another_key_while_it_runs(service: Se
     assert shown.returncode == 0, shown.stderr
     failed(call("rotate-key", "--config", str(path)), 78, "not enrolled")
     (tmp_path / "keys").write_text(shown.stdout)  # the list is as simple as that
-    assert "imported 1 key(s)" in service._cli("devices", "import", str(tmp_path / "keys"))
+    assert "imported 1 key(s)" in service.command("devices", "import", str(tmp_path / "keys"))
     tickets = Tickets(config(tmp_path, service.url))
     assert mint(tickets).secret
     known = enrolment.load(tmp_path / "state")
@@ -231,7 +231,7 @@ def test_enrol_by_a_code_that_is_printed_and_waited_for(service: Service, tmp_pa
         code = told.split()[1].rstrip(":")
         assert f"`voice-provisioning approve {code}`" in told
         assert "10 minutes at most" in enrolling.stdout.readline()
-        service._cli("approve", code)
+        service.command("approve", code)
         assert enrolling.stdout.readline().startswith(f"enrolled at {service.url} as d_")
         assert enrolling.wait(10) == 0
     assert mint(Tickets(config(tmp_path, service.url))).secret

@@ -82,7 +82,7 @@ class Town:
 
     def command(self, *arguments: str) -> str:
         """Do what the service's owner does at its command line."""
-        return self.service._cli(*arguments)
+        return self.service.command(*arguments)
 
     def allow(self, per_day: int) -> None:
         """Say how many sessions a day a device of the profile ``metered`` may have."""

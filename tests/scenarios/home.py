@@ -7,6 +7,8 @@ test, so that a story reads from top to bottom.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
 import os
 import signal
@@ -22,6 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.provisioning import cli
 from tests.fakes.card import VirtualCard
 from tests.fakes.realtime_server import RealtimeServer, Script
 
@@ -56,7 +59,7 @@ class Provisioning:
         key = directory / "key"
         directory.mkdir(parents=True, exist_ok=True)
         key.write_text("test-key-for-the-local-server\n")
-        self._cli(
+        self.command(
             "init",
             "--upstream",
             "static",
@@ -68,18 +71,23 @@ class Provisioning:
         )
         with (directory / "server.toml").open("a") as file:
             file.write(more)
-        self.token = self._cli("tokens", "create", "--uses", "100", "--quiet").strip()
+        self.token = self.command("tokens", "create", "--uses", "100", "--quiet").strip()
         command = [sys.executable, "-m", "appliance.provisioning.cli", "serve", "--data", str(directory), "--port", "0"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert self.process.stdout is not None
         self.url = self.address = self.process.stdout.readline().split()[-1]
         assert self.url.startswith("http://"), self.url
 
-    def _cli(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "appliance.provisioning.cli", *arguments, "--data", str(self.directory)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+    def command(self, *arguments: str) -> str:
+        """Do what its owner does at the command line: in this process, which is two seconds quicker each time."""
+        out, err, umask = io.StringIO(), io.StringIO(), os.umask(0o077)
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = cli.main([*arguments, "--data", str(self.directory)])
+        finally:
+            os.umask(umask)
+        assert code == 0, out.getvalue() + err.getvalue()
+        return out.getvalue()
 
     def close(self) -> None:
         self.process.terminate()

@@ -90,9 +90,9 @@ def test_one_that_is_not_enrolled_is_told_how(home: MakeHome) -> None:
 def test_one_that_its_service_refuses_is_told_by_the_service(home: MakeHome, town: Town) -> None:
     at = talked(home)
     device = line(asked(at), "enrolment").split("known as ")[1].split(",")[0]
-    town.provisioning._cli("devices", "suspend", device)
+    town.provisioning.command("devices", "suspend", device)
     assert "this device is suspended; its owner can lift that" in line(asked(at), "enrolment")
-    town.provisioning._cli("devices", "revoke", device)
+    town.provisioning.command("devices", "revoke", device)
     done = asked(at)
     assert troubles(done) == {"enrolment"}
     assert "not (any more) enrolled" in line(done, "enrolment")

@@ -79,7 +79,7 @@ def test_by_spoken_code_revoked_and_approved_again(home: MakeHome, town: Town, t
     assert waiting_code(at) == code
     assert not at.server.kinds()
 
-    town.provisioning._cli("approve", code)
+    town.provisioning.command("approve", code)
     at.daemon.until(lambda: said(at, "enrolled") == 1, "ready", timeout_s=20)
     shown = status(at)
     assert (shown["phase"], shown["led"], shown["last_error"]) == ("idle", "idle", None)
@@ -88,7 +88,7 @@ def test_by_spoken_code_revoked_and_approved_again(home: MakeHome, town: Town, t
 
     known = enrolment.load(tmp_path / "state")
     assert known is not None
-    town.provisioning._cli("devices", "revoke", known.device_id)
+    town.provisioning.command("devices", "revoke", known.device_id)
     at.background.run(at.server.hang_up())
     at.daemon.until(lambda: status(at)["link"] == "down", "the link down")
     press(at)
@@ -96,7 +96,7 @@ def test_by_spoken_code_revoked_and_approved_again(home: MakeHome, town: Town, t
     assert again != code
     assert status(at)["led"] == "enrolling"
     assert "not (any more) enrolled" in at.daemon.log()
-    town.provisioning._cli("approve", again)
+    town.provisioning.command("approve", again)
     at.daemon.until(lambda: said(at, "enrolled") == 2, "ready", timeout_s=20)
     talks(at)
 
@@ -115,7 +115,7 @@ def test_a_code_that_is_over_and_the_fresh_one_at_the_next_press(home: MakeHome,
     press(at)
     again = waiting_code(at)
     assert again != code
-    town.provisioning._cli("approve", again)
+    town.provisioning.command("approve", again)
     at.daemon.until(lambda: said(at, "enrolled") == 1, "ready", timeout_s=20)
     talks(at)
 
@@ -125,7 +125,7 @@ def test_by_token_revoked_and_said_so_and_approved_by_code(home: MakeHome, town:
     talks(at)
     known = enrolment.load(tmp_path / "state")
     assert known is not None
-    town.provisioning._cli("devices", "revoke", known.device_id)
+    town.provisioning.command("devices", "revoke", known.device_id)
     at.background.run(at.server.hang_up())
     at.daemon.until(lambda: status(at)["link"] == "down", "the link down")
     press(at)
@@ -134,7 +134,7 @@ def test_by_token_revoked_and_said_so_and_approved_by_code(home: MakeHome, town:
     assert (shown["led"], shown["last_error_code"]) == ("error", "access_denied")
     assert "refused this device" in shown["last_error"]
     press(at)
-    town.provisioning._cli("approve", waiting_code(at))
+    town.provisioning.command("approve", waiting_code(at))
     at.daemon.until(lambda: said(at, "enrolled") == 1, "ready", timeout_s=20)
     talks(at)
 
@@ -144,13 +144,13 @@ def test_suspended_is_said_and_a_press_after_resuming_talks(home: MakeHome, town
     talks(at)
     known = enrolment.load(tmp_path / "state")
     assert known is not None
-    town.provisioning._cli("devices", "suspend", known.device_id)
+    town.provisioning.command("devices", "suspend", known.device_id)
     at.background.run(at.server.hang_up())
     at.daemon.until(lambda: status(at)["link"] == "down", "the link down")
     press(at)
     at.daemon.until(lambda: said(at, "device_suspended") == 1, "the refusal")
     assert (status(at)["led"], status(at)["last_error_code"]) == ("error", "device_suspended")
-    town.provisioning._cli("devices", "resume", known.device_id)
+    town.provisioning.command("devices", "resume", known.device_id)
     press(at)
     at.daemon.until_phase("idle")
     talks(at)

@@ -29,7 +29,7 @@ class Browser:
     def __init__(self, town: Town) -> None:
         self.url = town.provisioning.url
         self._client = httpx2.Client(base_url=self.url, follow_redirects=True, headers={"Accept": "text/html"})
-        link = town.provisioning._cli("sign-in", "--url", self.url).strip()
+        link = town.provisioning.command("sign-in", "--url", self.url).strip()
         assert "Sign in on this device" in self.get(link.removeprefix(self.url))
         self.post("/sign-in", token=link.partition("token=")[2])
 
@@ -177,7 +177,7 @@ def test_a_key_of_the_list_talks_at_the_first_press_and_changes_while_it_runs(
     config.write_text(f'[provisioning]\nurl = "{town.provisioning.url}"\n[state]\ndirectory = "{tmp_path / "state"}"\n')
     shown = call("enrol", "--show-key", "--config", str(config)).stdout.strip()
     (tmp_path / "keys").write_text(f"{shown},Attic,default\n")
-    town.provisioning._cli("devices", "import", str(tmp_path / "keys"))
+    town.provisioning.command("devices", "import", str(tmp_path / "keys"))
     at = home(Script(reply=REPLY), with_token=False)
     talks(at)
     assert rows(town, "select name, status from devices where thumbprint = ?", shown) == [("Attic", "active")]

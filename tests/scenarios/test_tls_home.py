@@ -57,7 +57,7 @@ def test_a_pinned_service_is_trusted_though_the_clock_is_not_set(home: MakeHome,
     at = home(Script(reply=REPLY), with_token=False, url=f"{not_yet_valid.url}#spki-sha256={not_yet_valid.pin}")
     at.hold(0.4)
     at.daemon.until(lambda: bool(status(at)["enrolment"].get("code")), "the code")
-    not_yet_valid.service._cli("approve", status(at)["enrolment"]["code"])
+    not_yet_valid.service.command("approve", status(at)["enrolment"]["code"])
     at.daemon.until(lambda: status(at)["enrolment"]["state"] == "enrolled", "ready", timeout_s=20)
     at.hold(0.4)
     at.daemon.until_phase("speaking")
