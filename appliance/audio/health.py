@@ -25,6 +25,8 @@ LOOK_BLOCKS = 300  # of a sounding far end, after which the echo is judged
 LEAST_ERLE_DB = 6.0
 ECHO_OVER_ROOM_DB = 15.0
 BAD_LOOKS = 2
+STUBBORN_SHARE = 0.25  # of the blocks are loud and not cancelled: an echo is there all along, a short "yes" is not
+RECENT_BLOCKS = 150  # that may turn out to have been a talker's: longer than a barge-in takes to be confirmed
 CLIPPING_BLOCKS = 100  # with clipped echo, of a look
 GHOST_BLOCKS = 150  # after a confirmed barge-in in which a person would have gone on
 TALK_BLOCKS = 12  # voiced ones among them, with which it was a person
@@ -80,11 +82,16 @@ class MicrophoneHealth:
 
 
 class EchoHealth:
-    """Watches what the canceller leaves of the echo, and whether those who interrupted were people."""
+    """Watches what the canceller leaves of the echo, and whether those who interrupted were people.
+
+    What a talker says over the loudspeaker is no echo: without that, a device whose loudspeaker hardly reaches its
+    microphone would lose full duplex for being interrupted often.
+    """
 
     def __init__(self) -> None:
         self._room = self._raw = self._left = 0.0
-        self._blocks = self._clipping = self._bad_looks = 0
+        self._blocks = self._clipping = self._stubborn = self._bad_looks = 0
+        self._recent: deque[tuple[float, float, bool, bool]] = deque()  # raw and left power, clipped, stubborn
         self._ghosts: deque[float] = deque(maxlen=GHOSTS)
         self._since_cut: int | None = None
         self._talk = 0
@@ -92,35 +99,51 @@ class EchoHealth:
     def cut(self) -> None:
         """Note a confirmed barge-in."""
         self._since_cut, self._talk = 0, 0
+        self._recent.clear()
 
     def hear(
-        self, at: float, evidence: Evidence, raw_dbfs: float, *, clipped: bool, voiced: bool
+        self, at: float, evidence: Evidence, raw_dbfs: float, *, clipped: bool, voiced: bool, talks: bool
     ) -> EchoUncontrolled | None:
-        """Take the block that began at ``at``: raw level, clipping, whether it is voiced; returns a lost control."""
+        """Take the block that began at ``at``: raw level, clipping, whether it is voiced; returns a lost control.
+
+        ``talks``: somebody is known to talk.
+        """
         ghost = self._follow(at, voiced=voiced)
         if ghost is not None:
             return ghost
-        power = 10 ** (raw_dbfs / 10)
+        power, left = 10 ** (raw_dbfs / 10), 10 ** (evidence.level_dbfs / 10)
         if not evidence.far_active:
             self._room += 0.05 * (power - self._room)
-            return None
+        elif not talks:
+            stubborn = self._is_loud(power) and power < left * 10 ** (LEAST_ERLE_DB / 10)
+            self._recent.append((power, left, clipped, stubborn))
+            if len(self._recent) > RECENT_BLOCKS:
+                return self._count(*self._recent.popleft())
+        return None
+
+    def _is_loud(self, power: float) -> bool:
+        return power > max(self._room, 1e-8) * 10 ** (ECHO_OVER_ROOM_DB / 10)
+
+    def _count(self, power: float, left: float, clipped: bool, stubborn: bool) -> EchoUncontrolled | None:
         self._blocks += 1
         self._clipping += clipped
+        self._stubborn += stubborn
         self._raw += power
-        self._left += 10 ** (evidence.level_dbfs / 10)
+        self._left += left
         return self._look() if self._blocks == LOOK_BLOCKS else None
 
     def _look(self) -> EchoUncontrolled | None:
         raw, left, clipping = self._raw / self._blocks, self._left / self._blocks, self._clipping
+        stubborn = self._stubborn >= STUBBORN_SHARE * self._blocks
         self._raw = self._left = 0.0
-        self._blocks = self._clipping = 0
+        self._blocks = self._clipping = self._stubborn = 0
         erle_db = 10 * float(np.log10(max(raw, 1e-12) / max(left, 1e-12)))
-        loud = raw > max(self._room, 1e-8) * 10 ** (ECHO_OVER_ROOM_DB / 10)
         if clipping >= CLIPPING_BLOCKS:
             return EchoUncontrolled(
                 "the loudspeaker drives the microphone into clipping", "turn the volume or the microphone's gain down"
             )
-        self._bad_looks = self._bad_looks + 1 if loud and erle_db < LEAST_ERLE_DB else 0
+        bad = self._is_loud(raw) and stubborn and erle_db < LEAST_ERLE_DB
+        self._bad_looks = self._bad_looks + 1 if bad else 0
         if self._bad_looks < BAD_LOOKS:
             return None
         return EchoUncontrolled(

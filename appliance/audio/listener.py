@@ -156,7 +156,7 @@ class Listener:
         return was
 
     def _check_echo(self, at: float, near: Samples, evidence: Evidence) -> None:
-        voiced = evidence.voice >= TALK
-        lost = self._echo.hear(at, evidence, level_dbfs(near), clipped=self._clipped, voiced=voiced)
+        voiced, talks = evidence.voice >= TALK, self._onset_at is not None
+        lost = self._echo.hear(at, evidence, level_dbfs(near), clipped=self._clipped, voiced=voiced, talks=talks)
         if lost is not None:
             self._post(lost)

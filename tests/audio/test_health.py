@@ -19,6 +19,8 @@ from appliance.audio.health import (
     GHOSTS,
     GHOSTS_WITHIN_S,
     LOOK_BLOCKS,
+    RECENT_BLOCKS,
+    STUBBORN_SHARE,
     TALK_BLOCKS,
     ZERO_S,
     EchoHealth,
@@ -148,10 +150,19 @@ class Room:
         self.told: list[EchoUncontrolled] = []
 
     def hear(
-        self, blocks: int, raw: float, left: float, *, far: bool = True, clips: bool = False, voiced: int = 0
+        self,
+        blocks: int,
+        raw: float,
+        left: float,
+        *,
+        far: bool = True,
+        clips: bool = False,
+        voiced: int = 0,
+        talks: bool = False,
     ) -> None:
         for k in range(blocks):
-            lost = self.health.hear(self.at, evidence(left, far=far), raw, clipped=clips, voiced=k < voiced)
+            proof = evidence(left, far=far)
+            lost = self.health.hear(self.at, proof, raw, clipped=clips, voiced=k < voiced, talks=talks)
             self.at += 0.01
             if lost is not None:
                 self.told.append(lost)
@@ -165,7 +176,7 @@ class Room:
 def test_an_echo_that_is_not_cancelled_is_told_with_the_remedy() -> None:
     room = Room()
     room.hear(300, -60, -60, far=False)
-    room.hear(LOOK_BLOCKS * BAD_LOOKS - 1, -20, -22)
+    room.hear(LOOK_BLOCKS * BAD_LOOKS + RECENT_BLOCKS - 1, -20, -22)
     assert room.told == []
     room.hear(1, -20, -22)
     (lost,) = room.told
@@ -175,7 +186,7 @@ def test_an_echo_that_is_not_cancelled_is_told_with_the_remedy() -> None:
 
 def test_an_echo_that_is_made_louder_is_zero_and_not_less() -> None:
     room = Room()
-    room.hear(LOOK_BLOCKS * BAD_LOOKS, -20, -14)
+    room.hear(LOOK_BLOCKS * BAD_LOOKS + RECENT_BLOCKS, -20, -14)
     assert "only 0 dB" in room.told[0].reason
 
 
@@ -201,11 +212,33 @@ def test_one_bad_look_between_good_ones_is_forgiven() -> None:
     assert room.told == []
 
 
+def test_talkers_over_a_loudspeaker_that_is_hardly_heard_are_no_echo() -> None:
+    """A headset, or a board that cancels well: whatever is loud while the reply sounds is a person."""
+    room = Room()
+    room.hear(300, -60, -60, far=False)
+    for _ in range(30):
+        room.hear(100, -58, -62)
+        room.hear(40, -20, -21)  # until it is sure of a talker
+        room.cut(TALK_BLOCKS)
+        room.hear(30, -20, -21, talks=True)
+    assert room.told == []
+
+
+def test_short_words_that_interrupt_nothing_are_no_echo() -> None:
+    room = Room()
+    room.hear(300, -60, -60, far=False)
+    few = int(STUBBORN_SHARE * LOOK_BLOCKS) - 5
+    for _ in range(10):
+        room.hear(few, -20, -21)
+        room.hear(LOOK_BLOCKS - few, -58, -62)
+    assert room.told == []
+
+
 @pytest.mark.parametrize(("clipping", "complains"), [(CLIPPING_BLOCKS, True), (CLIPPING_BLOCKS - 1, False)])
 def test_a_loudspeaker_that_drives_the_microphone_into_clipping_is_told(clipping: int, complains: bool) -> None:
     room = Room()
     room.hear(clipping, -3, -40, clips=True)
-    room.hear(LOOK_BLOCKS - clipping, -20, -40)
+    room.hear(LOOK_BLOCKS + RECENT_BLOCKS - clipping, -20, -40)
     assert bool(room.told) is complains
     assert all("clipping" in lost.reason for lost in room.told)
 
