@@ -26,6 +26,7 @@ SHIPPED = (
 ENABLED = (
     "voice-appliance.service", "voice-appliance-import.service", "voice-appliance-setup.path",
     "voice-appliance-report.timer", "voice-grow-data.service", "voice-board-look.service", "voice-board-lines.service",
+    "voice-wifi-again.timer",
     "systemd-timesyncd.service", "NetworkManager.service",
 )  # fmt: skip
 # The root is read-only: what may be changed of these is with the configuration, on the data partition.

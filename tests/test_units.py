@@ -173,6 +173,17 @@ def test_the_appliances_unit_fits_the_program() -> None:
     assert dict(directives(ROOT / "systemd/voice-appliance-last-word.service"))["RuntimeDirectory"] in unit["OnFailure"]
 
 
+def test_what_devices_are_let_through_by_is_known_before_the_appliance_starts() -> None:
+    """systemd.resource-control(5): a group of devices whose module is not loaded yet is let through by nothing."""
+    unit = directives(ROOT / "systemd/voice-appliance.service")
+    allowed = {value.split()[0] for key, value in unit if key == "DeviceAllow"}
+    brought = {"char-alsa": "snd", "char-spi": "spidev", "char-gpiochip": ""}  # the last one is part of the kernel
+    assert allowed == set(brought)
+    for when in ("Wants", "After"):
+        units = " ".join(value for key, value in unit if key == when).split()
+        assert {f"modprobe@{module}.service" for module in brought.values() if module} <= set(units)
+
+
 def test_six_failures_in_a_row_are_noticed_however_slow_they_are() -> None:
     unit = {key: value for key, value in directives(ROOT / "systemd/voice-appliance.service") if value}
     backoff = dict(directives(ROOT / "systemd/voice-appliance-backoff.conf"))

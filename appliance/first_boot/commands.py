@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 from appliance.errors import EXIT_CONFIG, ConfigError
-from appliance.first_boot import changes, importing, places, text, wishes
+from appliance.first_boot import changes, importing, text, wishes
 from appliance.first_boot.places import Places
 
 log = logging.getLogger(__name__)
@@ -22,8 +22,8 @@ def import_settings(arguments: argparse.Namespace) -> int:
     where = Places(arguments.root)
     given: Path | None = arguments.file
     if arguments.check:
-        return check(given or places.find(where), where)
-    found = importing.take(given or places.find(where), where, regulate)
+        return check(given or importing.find(where), where)
+    found = importing.take(given or importing.find(where), where, regulate)
     if found.settings in ("refused", "out_of_reach"):
         print(f"{found.settings.replace('_', ' ')}: {found.problem}")
         return EXIT_CONFIG

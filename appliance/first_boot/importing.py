@@ -27,6 +27,7 @@ from appliance.first_boot import text as texts
 from appliance.first_boot.outcome import Outcome
 from appliance.first_boot.places import Places
 from appliance.first_boot.record import Record, Taken
+from appliance.first_boot.wishes import Wishes
 from appliance.logs import one_line, without_secrets
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,12 @@ UNMOUNTED = (
     "switch the machine off and on again, and try another card if it comes back"
 )
 Regulate = Callable[[str], None]
+
+
+def find(places: Places) -> Path | None:
+    """Find the settings file on the card. Of two, one that says nothing, as it came with the card, does not count."""
+    found = files.found(places)
+    return next((path for path in found if not _is_blank(path, places)), found[0] if found else None)
 
 
 def take(path: Path | None, places: Places, regulate: Regulate = lambda _: None) -> Outcome:
@@ -80,6 +87,7 @@ def _take(path: Path | None, places: Places) -> Came:
     if before.erase and (erasing.digest(data) == before.taken.whole or erasing.is_half_erased(data, before.taken)):
         _erase(path, data, before, places)
         return "taken"
+    _refuse_another(path, places)
     if erasing.digest(data) == before.taken.erased:
         return "unchanged"
     text = texts.decode(data)
@@ -97,6 +105,21 @@ def _take(path: Path | None, places: Places) -> Came:
         "the settings of %s are taken over: %s", path, ", ".join(change.path for change in planned) or "nothing new"
     )
     return "taken"
+
+
+def _refuse_another(path: Path, places: Places) -> None:
+    """Of two files nobody can tell which one is meant; and the secrets of the other one would stay on the card."""
+    there = files.found(places)
+    if path in there and sum(not _is_blank(one, places) for one in there) > 1:
+        names = " and ".join(one.name for one in there)
+        raise ConfigError(f"{names} are both on the card", hint="delete the one that you do not mean")
+
+
+def _is_blank(path: Path, places: Places) -> bool:
+    try:
+        return wishes.read(texts.decode(_read(path)), places) == Wishes()
+    except ConfigError:
+        return False
 
 
 def _read(path: Path) -> bytes:

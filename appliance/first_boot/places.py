@@ -88,13 +88,12 @@ def is_unmounted(places: Places) -> bool:
         return True
 
 
-def find(places: Places) -> Path | None:
-    """Find the settings file on the card."""
+def found(places: Places) -> list[Path]:
+    """List the settings file on the card; two where an editor made another one, with an ending, beside the first."""
     for name in CANDIDATES:
-        for path in (places.root / name, places.root / f"{name}{ALSO}"):
-            if path.is_file():
-                return path
-    return None
+        if there := [path for path in (places.root / name, places.root / f"{name}{ALSO}") if path.is_file()]:
+            return there
+    return []
 
 
 def replace(path: Path, data: bytes, mode: int) -> None:

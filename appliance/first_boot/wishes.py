@@ -11,6 +11,7 @@ import re
 import tomllib
 import unicodedata
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -74,6 +75,8 @@ def read(text: Text, places: Places) -> Wishes:
     own, settings = _divide(raw)
     machine = config.convert(own, Machine, WHERE)
     _refuse_unknown_settings(settings)
+    for name in ("provisioning", "update"):
+        _address(settings.get(name), name)
     table = settings.get("provisioning")
     if isinstance(table, dict) and table.get("url") == "":
         del table["url"]
@@ -171,6 +174,22 @@ def _refuse_unknown_settings(settings: dict[str, object]) -> None:
                     more = ("enrolment_token",) if name == "provisioning" else ()
                     raise _unknown(key, f"{name}.", (*known, *more))
     config.convert(settings, Config, WHERE)
+
+
+def _address(table: object, name: str) -> None:
+    """Take blanks off an address, and see that it is one: the daemon could only say that something is wrong."""
+    if not isinstance(table, dict) or not table.get("url"):
+        return
+    table["url"] = url = str(table["url"]).strip()
+    try:
+        parts = urlsplit(url)
+        good = bool(parts.hostname) and parts.scheme in ("http", "https") and parts.port != 0 and parts.username is None
+    except ValueError:  # of a port, or of brackets
+        good = False
+    if url and not (good and url.isascii() and not re.search(r"\s", url)):
+        shown = "…@" + url.rpartition("@")[2] if "@" in url else url
+        hint = 'write it whole, such as "http://192.168.1.10:8787" or "https://voice.example.org"'
+        raise ConfigError(f"{FILE}: {name}.url = {shown[:60]!r}", hint=hint)
 
 
 def _unknown(key: str, prefix: str, known: tuple[str, ...] | list[str]) -> ConfigError:

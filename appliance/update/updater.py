@@ -32,6 +32,7 @@ IMAGE_VERSION = Path("/usr/lib/voice-appliance/version")
 RESTART = "restart"  # the file whose appearance restarts the machine: systemd/voice-appliance-restart.path
 LOOK_S = 5.0
 CALM_S = 60.0  # idle for so long, nobody is about to say something
+TOO_EARLY = "certificate is not yet valid"  # OpenSSL's words, of which RAUC makes its own
 
 
 class Machine(NamedTuple):
@@ -161,11 +162,14 @@ def _take(machine: Machine, offer: Channel, slots: Slots) -> None:
     try:
         rauc.install(bundle)
     except UpdateError as error:
-        if "signature" in error.message.lower():  # it will not get better by fetching it again
+        told = error.message.lower()
+        if TOO_EARLY in told:  # the clock's fault, not the version's: nothing is held against it, and what came is kept
+            raise UpdateError(error.message, hint="is the clock set? it is tried again at the next check") from error
+        if "signature" in told:  # it will not get better by fetching it again
             record.save(machine.directory, record.failed(kept, offer.version, _at(machine), "its signature is refused"))
-        raise
-    finally:
         download.clear(machine.directory)
+        raise
+    download.clear(machine.directory)
     record.save(machine.directory, record.installed(kept, offer.version, slots.other))
 
 

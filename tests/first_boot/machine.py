@@ -12,7 +12,7 @@ from unittest import mock
 
 from appliance.first_boot import importing, outcome
 from appliance.first_boot.outcome import Outcome
-from appliance.first_boot.places import Places, find
+from appliance.first_boot.places import Places
 
 ZONES = {"Europe/Berlin": "TZif2", "Europe/London": "TZif2", "America/New_York": "TZif2", "UTC": "TZif2"}
 COUNTRIES = "# ISO 3166\nDE\tGermany\nFR\tFrance\nGB\tBritain (UK)\nUS\tUnited States\n"
@@ -41,7 +41,7 @@ class Machine:
 
     def boot(self) -> Outcome:
         """What the unit does at a start."""
-        found = importing.take(find(self.places), self.places, self.regulated.append)
+        found = importing.take(importing.find(self.places), self.places, self.regulated.append)
         assert outcome.load(self.places.run) == found
         return found
 

@@ -192,6 +192,35 @@ def test_files_of_windows_stay_files_of_windows(machine: Machine, encoding: str)
     assert machine.boot().settings == "unchanged"
 
 
+def test_a_file_that_notepad_saved_under_another_name_beside_the_template_counts(machine: Machine) -> None:
+    machine.write(TEMPLATE.read_bytes())
+    beside = machine.card / "voice.toml.txt"
+    beside.write_text(FILE)
+    assert machine.boot().settings == "taken"
+    assert not any(secret in beside.read_bytes() for secret in SECRETS)
+    assert machine.settings()["etc/hostname"] == "kuche-2\n"
+    assert machine.boot().settings == "unchanged"
+    assert machine.file.read_bytes() == TEMPLATE.read_bytes()
+
+
+@pytest.mark.parametrize("first", [FILE, FILE.encode("latin-1")])
+def test_of_two_files_neither_is_passed_over_in_silence(machine: Machine, first: str | bytes) -> None:
+    """As when a file that was taken over, or whose encoding was refused, is saved anew: Notepad may add an ending."""
+    machine.write(first)
+    machine.boot()
+    before = machine.settings()
+    beside = machine.card / "voice.toml.txt"
+    beside.write_text(FILE.replace("Küche", "Hall"))
+    found = machine.boot()
+    assert found.settings == "refused"
+    assert "voice.toml and voice.toml.txt are both on the card; delete the one" in found.problem
+    assert "voice.toml.txt" in (machine.card / "voice.toml.problem.txt").read_text("utf-8-sig")
+    assert machine.settings() == before
+    machine.file.unlink()
+    assert machine.boot().settings == "taken"
+    assert machine.settings()["etc/hostname"] == "hall-2\n"
+
+
 def test_on_a_read_only_root_what_links_into_our_folder_is_written_there(machine: Machine) -> None:
     (machine.root / "etc/localtime").symlink_to("/etc/voice-appliance/localtime")
     (machine.root / "etc/hostname").symlink_to("/etc/voice-appliance/hostname")

@@ -48,6 +48,10 @@ WRONG = {
     "private key": ("ssh_key = '-----BEGIN OPENSSH PRIVATE KEY-----'", "ssh_key is no public key"),
     "token with blanks": (f'[provisioning]\nenrolment_token = "{SECRET} {SECRET}"', "is no token; copy it whole"),
     "bad pin": ('[provisioning]\nurl = "https://x#pin"', "url = 'https://x#pin'; after the # belongs a pin"),
+    "no scheme": ('[provisioning]\nurl = "192.168.1.10:8787"', "url = '192.168.1.10:8787'; write it whole, such as \"http://"),
+    "no colon": ('[provisioning]\nurl = "http//192.168.1.10:8787"', "write it whole"),
+    "port in words": ('[update]\nurl = "https://cards.example:port/"', "'https://cards.example:port/'; write it"),
+    "user in the address": (f'[provisioning]\nurl = "https://me:{SECRET}@voice.example"', "'…@voice.example'; write"),
     "board": ('board = "none"', "none"),
 }  # fmt: skip
 
@@ -58,6 +62,12 @@ def problem(machine: Machine, content: str) -> str:
     assert found.settings == "refused", content
     assert not machine.settings()
     return found.problem
+
+
+def test_blanks_around_an_address_do_not_count(machine: Machine) -> None:
+    machine.write('[provisioning]\nurl = " http://192.168.1.10:8787 "\n[update]\nurl = " "')
+    assert machine.boot().settings == "taken"
+    assert 'url = "http://192.168.1.10:8787"' in machine.settings()["etc/voice-appliance/appliance.toml"]
 
 
 @pytest.mark.parametrize("name", WRONG)

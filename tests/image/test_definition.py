@@ -145,6 +145,17 @@ def test_every_unit_that_is_enabled_is_there() -> None:
             assert (tree.LATE / path.lstrip("/")).stat().st_mode & 0o111, path
 
 
+def test_the_wifi_driver_leaves_handshakes_to_the_supplicant_whatever_the_firmwares_package_says() -> None:
+    """raspberrypi/linux issue 7634; the numbers are those of the driver's feature.h in Linux 6.18."""
+    name = "voice-appliance.conf"
+    assert name > "rpi-brcmfmac.conf", "of two options the later one counts, by the names of the files"
+    text = (tree.LATE / "etc/modprobe.d" / name).read_text()
+    found = re.search(r"(?m)^options brcmfmac roamoff=1 feature_disable=(0x[0-9a-f]+)$", text)
+    assert found is not None
+    features = {"FWSUP": 13, "SAE": 19, "DUMP_OBSS": 21, "SAE_EXT": 25}
+    assert int(found[1], 16) == sum(1 << bit for bit in features.values())
+
+
 def test_the_boards_lines_are_looked_at_before_and_written_after_the_settings_are_taken_over() -> None:
     look, write = (
         (tree.LATE / f"etc/systemd/system/voice-board-{name}.service").read_text() for name in ("look", "lines")

@@ -139,6 +139,31 @@ def test_the_record_outlives_a_change_of_slot() -> None:
     assert str(commands.STATE) in layout.KEPT.values()
 
 
+@pytest.mark.parametrize("keyed", [True, False])
+def test_what_signs_a_bundle_is_installed_before_the_build_where_there_are_keys(tmp_path: Path, keyed: bool) -> None:
+    """And not missed after forty minutes of it. rauc only suggests the package that has mksquashfs."""
+    asked, programs = tmp_path / "asked", tmp_path / "bin"
+    programs.mkdir()
+    for name in ("mmdebstrap", "arch-test", "qemu-aarch64-static", "update-binfmts", "genimage", "mcopy", "mkfs.vfat",
+                 "mke2fs", "xz", "dtc", "sudo"):  # fmt: skip
+        (programs / name).write_text("#!/bin/sh\n")
+    (programs / "apt-get").write_text(f'#!/bin/sh\necho "$@" >>{asked}\n')
+    for path in programs.iterdir():
+        path.chmod(0o755)
+    for name in ("bash", "dirname", "id", "uname", "env"):
+        (programs / name).symlink_to(f"/usr/bin/{name}")
+    (tmp_path / "keys").mkdir()
+    # Without a folder for root's programs among them: whatever this machine has, rauc is not there.
+    text = (IMAGE / "setup").read_text().replace("PATH=$PATH:/usr/sbin:/sbin", "")
+    script = tmp_path / "image/setup"
+    script.parent.mkdir()
+    script.write_text(text)
+    environment = {"PATH": str(programs), "HOME": str(tmp_path), "KEYS": str(tmp_path / "keys") if keyed else ""}
+    subprocess.run(["/bin/bash", script, "build"], env=environment, check=True, capture_output=True)
+    installed = asked.read_text().split() if asked.exists() else []
+    assert ("rauc" in installed, "squashfs-tools" in installed) == (keyed, keyed)
+
+
 def test_the_keys_are_those_that_are_named_or_the_usual_ones(monkeypatch: pytest.MonkeyPatch, keys: Path) -> None:
     monkeypatch.setenv("HOME", str(keys.parent))
     monkeypatch.delenv("KEYS", raising=False)

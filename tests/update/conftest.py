@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.certificates import certificate
 from tests.fakes.update_server import UpdateServer
-from tests.update.machine import Device, bundle, keys
+from tests.update.machine import Device, bundle, early, keys
 from tests.update.story import Story
 
 
@@ -29,11 +29,15 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory, signer: Path, stranger: Path) -> dict[str, bytes]:
-    """Signed bundles by version; ``forged`` is signed by a stranger, ``foreign`` for another kind of device."""
+    """Signed bundles by version; ``forged`` is signed by a stranger, ``foreign`` for another kind of device.
+
+    ``early``: by a signer that the devices trust, and whose time has not come.
+    """
     folder = tmp_path_factory.mktemp("bundles")
     made = {version: bundle(signer, folder / f"{version}.raucb", version) for version in ("0.2.0", "0.3.0")}
     made["forged"] = bundle(stranger, folder / "forged.raucb", "0.2.0")
     made["foreign"] = bundle(signer, folder / "foreign.raucb", "0.2.0", compatible="toaster")
+    made["early"] = early(signer, folder / "early.raucb", "0.2.0")
     return {name: path.read_bytes() for name, path in made.items()}
 
 

@@ -10,7 +10,13 @@ import os
 import shutil
 import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from tests.scenarios.home import ROOT
 
@@ -56,6 +62,29 @@ def keys(folder: Path) -> Path:
     """Make development keys by the shipped script."""
     subprocess.run([IMAGE / "update/make-keys", folder], check=True, capture_output=True)
     return folder
+
+
+def early(keys: Path, out: Path, version: str) -> Path:
+    """Sign a bundle with a certificate of the same authority that is valid from tomorrow on; ours would refuse to."""
+    authority = x509.load_pem_x509_certificate((keys / "keyring.pem").read_bytes())
+    signer = x509.load_pem_x509_certificate((keys / "signer.pem").read_bytes())
+    theirs = load_pem_private_key((keys / "authority.key").read_bytes(), None)
+    assert isinstance(theirs, ec.EllipticCurvePrivateKey)
+    made = x509.CertificateBuilder(authority.subject, signer.subject, signer.public_key(), 7)
+    made = made.not_valid_before(datetime.now(UTC) + timedelta(days=1)).not_valid_after(authority.not_valid_after_utc)
+    for extension in signer.extensions:
+        made = made.add_extension(extension.value, extension.critical)
+    certificate = out.with_suffix(".pem")
+    certificate.write_bytes(made.sign(theirs, hashes.SHA256()).public_bytes(Encoding.PEM))
+    work = out.parent / f"{out.stem}.parts"
+    work.mkdir()
+    (work / "root.ext4").write_bytes(b"root")
+    (work / "manifest.raucm").write_text(
+        f"[update]\ncompatible={COMPATIBLE}\nversion={version}\n[bundle]\nformat=plain\n[image.rootfs]\nfilename=root.ext4\n"
+    )
+    call: list[str | Path] = ["rauc", "bundle", f"--cert={certificate}", f"--key={keys / 'signer.key'}", work, out]
+    subprocess.run(call, check=True, capture_output=True)
+    return out
 
 
 def bundle(keys: Path, out: Path, version: str, *, compatible: str = COMPATIBLE, salt: str = "") -> Path:

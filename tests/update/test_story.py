@@ -95,6 +95,14 @@ def test_a_forged_bundle_is_refused_once_and_for_all(story: Story) -> None:
     assert "restarting" in story.update(Wish(by_person=True, again=True))
 
 
+def test_a_signature_that_is_too_early_for_the_clock_is_not_held_against_the_version(story: Story) -> None:
+    story.offer("early")
+    refused(story, "not yet valid", "is the clock set?")
+    assert story.record.failed == {}, "on the card image nobody could ask for it again"
+    story.offer("0.2.0")  # as the same one is once the clock is set
+    assert "restarting" in story.update()
+
+
 def test_a_bundle_for_another_kind_of_device_is_not_even_fetched(story: Story) -> None:
     story.offer("foreign")
     assert "is for toaster" in story.update()
