@@ -51,6 +51,11 @@ class Response:
     called: bool = False  # a tool: the turn is answered by a later response
     items: dict[str, AudioItem] = field(default_factory=dict)
 
+    @property
+    def is_soundless(self) -> bool:
+        """True while it brought no audio: it calls tools, or is only written."""
+        return not any(item.received for item in self.items.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Truncate:
@@ -121,7 +126,7 @@ class Responses:
         return None if response is None or response.finished else response
 
     def finish(self, response_id: str) -> None:
-        """Note that the server is done with a response; one that may sound stays until it has."""
+        """Note that the server is done with a response; one that has something to sound stays until it has."""
         self._cancels = {ours: of for ours, of in self._cancels.items() if of != response_id}
         response = self._alive.get(response_id)
         if response is None:
@@ -129,7 +134,7 @@ class Responses:
         response.finished = True
         for item in response.items.values():
             item.ended = True
-        if not response.admitted:
+        if not response.admitted or response.is_soundless:
             self._bury(response_id)
 
     def played(self) -> None:
