@@ -232,6 +232,11 @@ class Protocol:
             self._repair(repair)
         return repairs
 
+    def forget(self, unheard: list[Delete]) -> None:
+        """Delete what nobody will hear."""
+        for repair in unheard:
+            self._repair(repair)
+
     def _repair(self, repair: Truncate | Delete) -> None:
         match repair:
             case Truncate(item_id, end_ms, fraction, session):

@@ -230,6 +230,7 @@ class Receiving:
             if not audio.ended:
                 yield facts.AudioEnded(item_id)
         yield facts.UsageReported(response.id, usage.tokens(done.usage))
+        self._p.forget(self._p.responses.latecomers(response))
         self._p.responses.finish(response.id)
         outcome = OUTCOMES.get(done.status or "", ev.Outcome.COMPLETED)
         if outcome is not ev.Outcome.CANCELLED and not response.called:

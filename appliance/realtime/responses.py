@@ -50,6 +50,7 @@ class Response:
     finished: bool = False
     called: bool = False  # a tool: the turn is answered by a later response
     items: dict[str, AudioItem] = field(default_factory=dict)
+    silenced: set[str] = field(default_factory=set)  # of these, those that an interruption accounts for
 
     @property
     def is_soundless(self) -> bool:
@@ -165,6 +166,7 @@ class Responses:
         """Let nothing more through; what was let through waits for :meth:`repairs`."""
         for response in [*self._former, *(r for r in self._alive.values() if r.admitted)]:
             response.admitted = False
+            response.silenced.update(response.items)
             # As they are now: the server may end them meanwhile, with audio that is not let through any more.
             items = {item_id: replace(item) for item_id, item in response.items.items()}
             self._silenced.append((response.session, items))
@@ -181,6 +183,11 @@ class Responses:
             for item_id, item in items.items()
             for repair in _repair(session, item_id, item, heard_ms.get(item_id, 0.0))
         ]
+
+    def latecomers(self, response: Response) -> list[Delete]:
+        """Say which items of a response that nobody hears were announced after :meth:`silence`, if ever it sounded."""
+        late = [] if response.admitted else [item_id for item_id in response.items if item_id not in response.silenced]
+        return [Delete(item_id, response.session) for item_id in late]
 
     def _bury(self, response_id: str) -> None:
         self._alive.pop(response_id, None)
