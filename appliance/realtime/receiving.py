@@ -46,6 +46,8 @@ class Receiving:
             "response.output_audio.done": self._audio_done,
             "response.output_audio_transcript.delta": self._words,
             "response.output_text.delta": self._words,
+            "response.output_audio_transcript.done": self._whole_words,
+            "response.output_text.done": self._whole_words,
             "response.output_item.done": self._item_done,
             "response.done": self._response_done,
         }
@@ -165,7 +167,7 @@ class Receiving:
         if not response.admitted:
             self._p.counters["audio_of_dead_responses"] += 1
             return
-        item_id = event.item_id or f"item_of_{response.id}"[:32]
+        item_id = _named(response, event.item_id)
         if pcm := response.items.setdefault(item_id, AudioItem()).take(pcm):
             yield facts.AudioReceived(response.id, item_id, pcm)
 
@@ -181,10 +183,27 @@ class Receiving:
         if response is None:
             return
         yield from self._announced(response)
-        if event.delta and response.admitted:
-            item_id = event.item_id or f"item_of_{response.id}"[:32]
-            self._p.history.assistant(self._p.key_of(item_id), event.delta)
-            yield facts.WordsReceived(item_id, event.delta)
+        yield from self._worded(response, event.item_id, event.delta)
+
+    def _whole_words(self, event: wire.Received) -> Facts:
+        response = self._response(event.response_id)
+        if response is None:
+            return
+        yield from self._announced(response)
+        yield from self._whole(response, event.item_id, event.transcript or event.text)
+
+    def _whole(self, response: Response, item_id: str | None, words: str | None) -> Facts:
+        """Take the words of a whole item; most servers have sent them piece by piece already."""
+        known = response.worded & {item_id, _named(response, None)} if item_id else response.worded
+        if not known:
+            yield from self._worded(response, item_id, words)
+
+    def _worded(self, response: Response, item_id: str | None, words: str | None) -> Facts:
+        item_id = _named(response, item_id)
+        if words and response.admitted:
+            response.worded.add(item_id)
+            self._p.history.assistant(self._p.key_of(item_id), words)
+            yield facts.WordsReceived(item_id, words)
 
     def _item_done(self, event: wire.Received) -> Facts:
         response = self._response(event.response_id)
@@ -226,6 +245,8 @@ class Receiving:
         output = (done.output or []) if done.status == "completed" else []
         for item in output:
             yield from self._call(response, item)
+            words = "".join(part.transcript or part.text or "" for part in item.content or [])
+            yield from self._whole(response, item.id, words)
         for item_id, audio in response.items.items():
             if not audio.ended:
                 yield facts.AudioEnded(item_id)
@@ -312,3 +333,7 @@ class Receiving:
             yield ev.ResponseRefused(code)
         else:
             self._p.wanted = True
+
+
+def _named(response: Response, item_id: str | None) -> str:
+    return item_id or f"item_of_{response.id}"[:32]

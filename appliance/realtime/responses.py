@@ -50,7 +50,8 @@ class Response:
     finished: bool = False
     called: bool = False  # a tool: the turn is answered by a later response
     items: dict[str, AudioItem] = field(default_factory=dict)
-    silenced: set[str] = field(default_factory=set)  # of these, those that an interruption accounts for
+    worded: set[str] = field(default_factory=set)  # items whose words are known
+    silenced: set[str] = field(default_factory=set)  # of ``items``, those that an interruption accounts for
 
     @property
     def is_soundless(self) -> bool:

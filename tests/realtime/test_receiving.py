@@ -30,6 +30,8 @@ KNOWN = [
     "response.output_audio.done",
     "response.output_audio_transcript.delta",
     "response.output_text.delta",
+    "response.output_audio_transcript.done",
+    "response.output_text.done",
     "response.output_item.done",
     "response.done",
     *wire.ALIASES,
@@ -182,6 +184,59 @@ def test_beta_names_mean_the_same(beta: str, current: str) -> None:
         found.append(talk.say(kind, response_id="resp_1", item_id="item_1", delta="AAAA"))
     assert found[0] == found[1]
     assert found[0]
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("response.output_audio_transcript.done", "response.done"),
+        ("response.audio_transcript.done",),
+        ("response.text.done",),
+        ("response.done",),
+        ("response.output_audio_transcript.delta", "response.output_audio_transcript.done", "response.done"),
+    ],
+)
+def test_words_are_remembered_once_whether_they_come_in_pieces_or_as_a_whole(kinds: tuple[str, ...]) -> None:
+    talk = Talk().open().turn()
+    talk.pump()
+    talk.created()
+    talk.audio(100)
+    content = [{"type": "output_audio", "transcript": "Paris."}]
+    output = [{"id": "item_1", "type": "message", "role": "assistant", "content": content}]
+    whole = {"response_id": "resp_1", "item_id": "item_1"}
+    for kind in kinds:
+        if kind.endswith("delta"):
+            talk.words("Paris.")
+        elif kind != "response.done":
+            talk.say(kind, **whole, **{"text" if "text" in kind.split(".")[1] else "transcript": "Paris."})
+    talk.done(output=output if "response.done" in kinds else [])
+    assert [f.words for f in talk.facts if isinstance(f, facts.WordsReceived)] == ["Paris."]
+    talk.protocol.played()
+    talk.protocol.disconnected()
+    talk.open()
+    told = [e["item"]["content"][0]["text"] for e in talk.pump() if e.get("item", {}).get("role") == "assistant"]
+    assert told == ["Paris."]
+
+
+@pytest.mark.parametrize("ids", [("item_1", ""), ("", "item_1"), ("", "")])
+def test_words_are_remembered_once_where_only_some_events_name_their_item(ids: tuple[str, str]) -> None:
+    talk = Talk().open().turn()
+    talk.pump()
+    talk.created()
+    pieces, whole = ({"item_id": name} if name else {} for name in ids)
+    talk.say("response.output_audio_transcript.delta", response_id="resp_1", delta="Paris.", **pieces)
+    talk.say("response.output_audio_transcript.done", response_id="resp_1", transcript="Paris.", **whole)
+    assert [f.words for f in talk.facts if isinstance(f, facts.WordsReceived)] == ["Paris."]
+
+
+def test_whole_words_of_an_interrupted_answer_are_not_remembered() -> None:
+    talk = Talk().open().turn()
+    talk.pump()
+    talk.created()
+    talk.audio(100)
+    talk.protocol.interrupt()
+    whole = {"response_id": "resp_1", "item_id": "item_1", "transcript": "Paris is the capital."}
+    assert talk.say("response.output_audio_transcript.done", **whole) == []
 
 
 def test_both_greetings_configure_once() -> None:
