@@ -258,7 +258,15 @@ class Receiving:
             self._p.uplink.answered()
             self._p.history.answered()
         yield from self._failure(done)
-        yield ev.ResponseFinished(response.id, outcome)
+        yield ev.ResponseFinished(response.id, self._felt(response, outcome))
+
+    def _felt(self, response: Response, outcome: ev.Outcome) -> ev.Outcome:
+        """Say how a response ended for a listener: complete without a sound or a call of a tool, it is no answer."""
+        awaited = response.admitted and not response.called and self._p.wishes.output == "audio"
+        if outcome is not ev.Outcome.COMPLETED or not awaited or not response.is_soundless:
+            return outcome
+        self._count("soundless_responses")
+        return ev.Outcome.INCOMPLETE
 
     def _failure(self, done: wire.Response) -> Facts:
         error = done.status_details.error if done.status_details else None

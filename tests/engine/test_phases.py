@@ -252,6 +252,28 @@ def test_what_was_asked_for_after_a_tool_is_asked_again_when_the_link_breaks_und
     play(story)
 
 
+def test_an_answer_without_a_sound_is_owned_up_to() -> None:
+    """A server that was asked for speech may answer in writing, or not at all: nobody would know."""
+
+    async def story(at: Rig) -> None:
+        at.question()
+        at.announce("r1")
+        at.serve("response.output_text.delta", response_id="r1", item_id="i1", delta="Paris.")
+        at.take()
+        at.finish("r1")
+        assert ("cue", "error") in at.take()
+        assert at.said[-1] == ("appliance", "Paris.")
+        assert at.phase() is Phase.IDLE
+        at.question()
+        at.announce("r2")
+        at.audio("r2", "i2")
+        at.take()
+        at.finish("r2")
+        assert ("cue", "error") not in at.take()
+
+    play(story)
+
+
 def test_hush_silences_truncates_and_stops_tools() -> None:
     async def story(at: Rig) -> None:
         at.question()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from appliance.conversation import events as ev
 from appliance.realtime import facts, wire
 from appliance.realtime.usage import Tokens, cost_usd
-from tests.realtime.talk import MS, Talk, heard
+from tests.realtime.talk import MS, Json, Talk, heard
 
 KNOWN = [
     "session.created",
@@ -304,6 +304,22 @@ def test_a_call_is_reported_once_and_a_half_written_one_never() -> None:
         talk.say("response.output_item.done", response_id="resp_1", item=item)
     talk.done(output=[call, half])
     assert [f.call.call_id for f in talk.facts if isinstance(f, ev.ToolRequested)] == ["c1"]
+
+
+@pytest.mark.parametrize(
+    ("output", "item", "expected"),
+    [
+        ("audio", {"type": "message", "id": "item_1", "role": "assistant"}, ev.Outcome.INCOMPLETE),
+        ("audio", {"type": "mcp_approval_request", "id": "item_1", "name": "n"}, ev.Outcome.INCOMPLETE),
+        ("audio", {"type": "function_call", "call_id": "c1", "name": "n", "arguments": "{}"}, ev.Outcome.COMPLETED),
+        ("text", {"type": "message", "id": "item_1", "role": "assistant"}, ev.Outcome.COMPLETED),
+    ],
+)
+def test_a_complete_answer_that_cannot_be_heard_is_none(output: str, item: Json, expected: ev.Outcome) -> None:
+    talk = Talk(output=output).open().turn()
+    talk.pump()
+    talk.created()
+    assert talk.done(output=[item])[-1] == ev.ResponseFinished("resp_1", expected)
 
 
 def test_calls_of_an_incomplete_response_are_not_run() -> None:
