@@ -46,6 +46,7 @@ class Protocol:
         self.stage = Stage.CLOSED
         self.model = wishes.model
         self.reduced = False
+        self.reduced_because = ""  # in the server's words
         self.update_id = ""
         self.refused_update_id = ""  # of the full update that was refused before the reduced one was sent
         self.create_id = ""  # of the response.create that waits for its response

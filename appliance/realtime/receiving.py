@@ -326,7 +326,8 @@ class Receiving:
         if self._p.reduced:
             yield facts.Refused(code, f"the server refuses our session settings: {message}")
             return
-        self._p.reduced = True
+        self._p.reduced, self._p.reduced_because = True, message
+        self._count("reduced_sessions")
         self._p.refused_update_id = self._p.update_id
         self._p.configure()
 
