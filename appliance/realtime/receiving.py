@@ -238,11 +238,15 @@ class Receiving:
         response = self._response(done.id or event.response_id)
         if response is None:
             return
+        if response.finished:
+            self._p.counters["late_events"] += 1  # told twice: it is not billed twice
+            return
         yield from self._announced(response)
         yield from self._end(response, done)
 
     def _end(self, response: Response, done: wire.Response) -> Facts:
-        output = (done.output or []) if done.status == "completed" else []
+        outcome = OUTCOMES.get(done.status or "", ev.Outcome.COMPLETED)
+        output = (done.output or []) if outcome is ev.Outcome.COMPLETED else []
         for item in output:
             yield from self._call(response, item)
             words = "".join(part.transcript or part.text or "" for part in item.content or [])
@@ -253,7 +257,6 @@ class Receiving:
         yield facts.UsageReported(response.id, usage.tokens(done.usage))
         self._p.forget(self._p.responses.latecomers(response))
         self._p.responses.finish(response.id)
-        outcome = OUTCOMES.get(done.status or "", ev.Outcome.COMPLETED)
         if outcome is not ev.Outcome.CANCELLED and not response.called:
             self._p.uplink.answered()
             self._p.history.answered()

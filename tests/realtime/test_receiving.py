@@ -322,6 +322,24 @@ def test_a_complete_answer_that_cannot_be_heard_is_none(output: str, item: Json,
     assert talk.done(output=[item])[-1] == ev.ResponseFinished("resp_1", expected)
 
 
+def test_a_call_that_only_the_end_of_a_response_without_a_status_tells_is_run() -> None:
+    talk = Talk().open().turn()
+    talk.pump()
+    call = {"type": "function_call", "call_id": "c1", "name": "n", "arguments": "{}"}
+    found = talk.say("response.done", response={"id": "resp_1", "output": [call]})
+    assert ev.ToolRequested(ev.ToolCall("c1", "n", "{}")) in found
+
+
+def test_an_end_that_is_told_twice_while_the_answer_sounds_counts_once() -> None:
+    talk = Talk().open().turn()
+    talk.pump()
+    talk.created()
+    talk.audio(100)
+    usage = {"input_token_details": {"audio_tokens": 7}}
+    assert len(talk.done(usage=usage)) == 3
+    assert talk.done(usage=usage) == []
+
+
 def test_calls_of_an_incomplete_response_are_not_run() -> None:
     talk = Talk().open().turn()
     talk.pump()
