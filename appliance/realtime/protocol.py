@@ -20,8 +20,8 @@ from appliance.realtime import configuration, wire
 from appliance.realtime.configuration import Wishes
 from appliance.realtime.facts import Fact, Stage
 from appliance.realtime.history import History
-from appliance.realtime.receiving import UNNAMED, Receiving
-from appliance.realtime.responses import Delete, Responses, Truncate
+from appliance.realtime.receiving import Receiving
+from appliance.realtime.responses import UNNAMED, Delete, Responses, Truncate
 from appliance.realtime.uplink import Uplink
 
 ASKED_BY = {"by": "voice-appliance"}  # metadata of the responses that are ours

@@ -14,7 +14,7 @@ from appliance.conversation import events as ev
 from appliance.realtime import facts, policy, usage, wire
 from appliance.realtime.facts import Fact, Stage
 from appliance.realtime.policy import Policy
-from appliance.realtime.responses import AudioItem, Response
+from appliance.realtime.responses import UNNAMED, AudioItem, Response
 
 if TYPE_CHECKING:
     from appliance.realtime.protocol import Protocol
@@ -23,7 +23,6 @@ Facts = Iterator[Fact]
 OUTCOMES = {outcome.value: outcome for outcome in ev.Outcome}
 CALLS_REMEMBERED = 64
 COUNTED = 128  # kinds of things counted: servers name them, and must not fill the memory
-UNNAMED = "unnamed_"
 
 
 class Receiving:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 BYTES_PER_MS = 48  # 24 kHz mono s16le
 FORGOTTEN = 64
+UNNAMED = "unnamed_"  # begins the names that we give to responses which have none
 ROUNDING_MS = 0.5  # a card's frames do not divide evenly into milliseconds
 
 
@@ -45,6 +46,7 @@ class Response:
 
     id: str
     session: int = 0
+    also: str = ""  # what the server calls it after all
     announced: bool = False
     admitted: bool = False
     finished: bool = False
@@ -104,10 +106,17 @@ class Responses:
 
     def get(self, response_id: str) -> Response | None:
         """Find a living response."""
-        return self._alive.get(response_id)
+        known = self._alive.get(response_id)
+        return known or next((r for r in self._alive.values() if r.also and r.also == response_id), None)
 
     def announce(self, response_id: str) -> Response:
-        """Enter a response."""
+        """Enter a response, or find it; a name that comes late is that of the active one which had none."""
+        if (known := self.get(response_id)) is not None:
+            return known
+        active = self.active
+        if active is not None and active.id.startswith(UNNAMED) and not active.also:
+            active.also = response_id
+            return active
         return self._alive.setdefault(response_id, Response(response_id, self.session))
 
     def admit(self, response_id: str) -> None:
@@ -191,8 +200,10 @@ class Responses:
         return [Delete(item_id, response.session) for item_id in late]
 
     def _bury(self, response_id: str) -> None:
-        self._alive.pop(response_id, None)
+        buried = self._alive.pop(response_id, None)
         self._dead[response_id] = None
+        if buried is not None and buried.also:
+            self._dead[buried.also] = None
         while len(self._dead) > FORGOTTEN:
             self._dead.popitem(last=False)
 

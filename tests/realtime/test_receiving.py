@@ -165,6 +165,28 @@ def test_a_server_without_ids_announcements_or_usage_is_heard() -> None:
     assert "response.create" in talk.kinds()
 
 
+@pytest.mark.parametrize("named", ["created", "deltas", "done", "deltas and done", "created and deltas", ""])
+def test_a_response_is_one_where_only_some_events_name_it(named: str) -> None:
+    talk = Talk().open().turn()
+    talk.pump()
+    name = {part: {"id": "resp_1", "response_id": "resp_1"} if part in named else {} for part in ("created", "done")}
+    mine = {"response_id": "resp_1"} if "deltas" in named else {}
+    delta = base64.b64encode(bytes(100 * MS)).decode()
+    talk.say("response.created", response={"status": "in_progress", **name["created"]})
+    for _ in range(2):
+        talk.say("response.output_audio.delta", item_id="item_1", delta=delta, **mine)
+    found = talk.say("response.done", response={"status": "completed", **name["done"]})
+    assert len(heard(talk.facts)) == 200 * MS
+    (started,) = [f for f in talk.facts if isinstance(f, ev.ResponseStarted)]
+    assert found[-1] == ev.ResponseFinished(started.response_id)
+    assert talk.say("response.output_audio.delta", item_id="item_1", delta=delta, **mine)[1:] == []
+    assert talk.pump() == []
+    talk.protocol.played()
+    assert talk.say("response.output_audio.delta", item_id="item_1", delta=delta, **mine) == []
+    talk.turn()
+    assert "response.create" in talk.kinds()
+
+
 @pytest.mark.parametrize(
     ("beta", "current"),
     [
