@@ -50,6 +50,7 @@ class Protocol:
         self.update_id = ""
         self.refused_update_id = ""  # of the full update that was refused before the reduced one was sent
         self.create_id = ""  # of the response.create that waits for its response
+        self.commit_id = ""  # of the input_audio_buffer.commit that was sent last
         self.withdrawn_id = ""  # of the response.create that was interrupted before its response was announced
         self.wanted = False  # a response is to be asked for as soon as that is allowed
         self._may_call_tools = True  # the response that is wanted, or was asked for last
@@ -316,7 +317,7 @@ class Protocol:
                 pcm, captured_at = audio
                 return Frame(wire.append(self.new_id(), pcm), captured_at)
             elif self.uplink.next_commit():
-                self.send("input_audio_buffer.commit")
+                self.commit_id = self.send("input_audio_buffer.commit")
             elif self._may_ask():
                 self.wanted = False
                 self.history.asked()

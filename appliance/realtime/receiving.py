@@ -285,11 +285,12 @@ class Receiving:
         mine = fault.event_id or ""
         is_update = bool(mine) and mine == self._p.update_id
         is_create = bool(mine) and mine == self._p.create_id
+        is_commit = bool(mine) and mine == self._p.commit_id
         self._count(f"error_{fault.code or fault.type or 'unknown'}")
         # Some servers do not name the event they complain about, or put an id of theirs: while configuring it can
         # only be the update, unless it is a second complaint about the one that we have already reduced.
         configuring = self._p.stage is Stage.CONFIGURING and (not mine or mine != self._p.refused_update_id)
-        chosen = policy.of(fault, is_update=is_update or configuring, is_create=is_create)
+        chosen = policy.of(fault, is_update=is_update or configuring, is_create=is_create, is_commit=is_commit)
         if chosen is Policy.IGNORE:
             yield from self._none_to_cancel(mine)
         yield from self._carry_out(chosen, fault)
