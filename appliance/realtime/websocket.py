@@ -25,7 +25,7 @@ from appliance.realtime.dialling import MODEL_GONE, Dialler
 from appliance.realtime.facts import Broken, Configured, Fact, Refused
 from appliance.realtime.protocol import Protocol
 from appliance.realtime.pulse import Pulse
-from appliance.realtime.session import Mint, Need, OnFact, OnSent, Ticket, Timing
+from appliance.realtime.session import AGEING, OLD, Mint, Need, OnFact, OnSent, Ticket, Timing
 from appliance.realtime.succession import Opened, Spawn, Succession
 
 log = logging.getLogger(__name__)
@@ -150,14 +150,15 @@ class WebSocketSession:
         """Read and write until the socket ends or is not wanted any more; raises what ended it."""
         me, loop, timing, reason = asyncio.current_task(), asyncio.get_running_loop(), self._timing, "lost"
         connection, up = opened.connection, opened.successor is not None
+        longest_s = opened.ticket.longest_s
         self._connection = connection
         self._pulse = pulse = Pulse(
             connection, lambda: self._protocol.engaged, self._spawn, quiet_s=timing.quiet_s, dead_s=timing.dead_s
         )
         writer = self._spawn(self._write(connection))
         timers = [
-            loop.call_at(opened.began_s + timing.ageing_s, self._succession.aged),
-            loop.call_at(opened.began_s + timing.old_s, self._succession.grown_old),
+            loop.call_at(opened.began_s + min(timing.ageing_s, longest_s * AGEING), self._succession.aged),
+            loop.call_at(opened.began_s + min(timing.old_s, longest_s * OLD), self._succession.grown_old),
             greeted := loop.call_later(timing.open_s, connection.transport.abort),
         ]
         if up:
