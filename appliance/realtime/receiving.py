@@ -312,7 +312,7 @@ class Receiving:
                 yield from self._configure_again(code, message)
             case Policy.REQUEUE:
                 yield from self._ask_again(code)
-            case Policy.RESPONSE:
+            case Policy.RESPONSE if self._p.create_id or self._p.responses.active is None:  # else it is under way
                 self._p.create_id = ""
                 yield ev.ResponseRefused(code)
             case Policy.TURN if not self._p.server_vad_applied:

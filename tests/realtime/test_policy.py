@@ -88,6 +88,14 @@ def test_a_refused_commit_is_no_turn_whatever_the_server_calls_it() -> None:
     assert told == ["Second."]
 
 
+def test_a_rate_limit_in_the_middle_of_an_answer_refuses_no_answer() -> None:
+    talk, _ = asking()
+    talk.created()
+    assert talk.error("rate_limit_exceeded", "Slow down.") == []
+    talk.done()
+    assert talk.error("rate_limit_exceeded", "Slow down.") == [ev.ResponseRefused("rate_limit_exceeded")]
+
+
 def test_every_fatal_code_has_a_hint_of_its_own() -> None:
     fatal = {code for code, what in policy.CODES.items() if what is policy.Policy.FATAL}
     assert fatal == policy.HINTS.keys()
