@@ -109,6 +109,9 @@ class Receiving:
 
     def _caption(self, event: wire.Received) -> Facts:
         if event.item_id and event.transcript is not None:
+            # Where the server never said "committed", it is of the oldest turn that waits for that.
+            if not self._p.history.knows(event.item_id) and (key := self._p.uplink.acknowledge()):
+                self._p.history.spoken(key, event.item_id)
             self._p.history.caption(event.item_id, event.transcript)
             yield facts.CaptionReceived(event.item_id, event.transcript)
 

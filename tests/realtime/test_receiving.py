@@ -261,6 +261,24 @@ def test_whole_words_of_an_interrupted_answer_are_not_remembered() -> None:
     assert talk.say("response.output_audio_transcript.done", **whole) == []
 
 
+def test_captions_find_their_turns_where_the_server_never_says_committed() -> None:
+    talk = Talk(captions="gpt-transcribe").open()
+    for number in (1, 2):
+        talk.turn()
+        talk.pump()
+        talk.created(f"resp_{number}")
+        talk.audio(100, f"item_{number}", f"resp_{number}")
+        talk.done(f"resp_{number}")
+        talk.protocol.played()
+    for item_id, words in (("user_1", "One."), ("user_2", "Two."), ("user_1", "One!")):
+        kind = "conversation.item.input_audio_transcription.completed"
+        talk.say(kind, item_id=item_id, transcript=words)
+    talk.protocol.disconnected()
+    talk.open()
+    told = [e["item"]["content"][0]["text"] for e in talk.pump() if e.get("item", {}).get("role") == "user"]
+    assert told == ["One!", "Two."]
+
+
 def test_both_greetings_configure_once() -> None:
     talk = Talk()
     talk.protocol.connected("m")
