@@ -307,6 +307,8 @@ class Engine:
                 self._parts.duplex.end_item(item_id)
             case facts.WordsReceived(_, words):
                 self._words.append(words)
+                if self.state.phase is Phase.THINKING:
+                    self._arm(self._timer)  # an answer that is being written is on its way: patience begins anew
             case facts.CaptionReceived(_, words):
                 self._hooks.said("you", words)
             case facts.UsageReported(_, tokens):

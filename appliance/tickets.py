@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import math
 import os
 import random
 import ssl
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 ENROLMENT_FILE = "enrolment.json"
 REMINDED_EVERY_S = 60.0  # the conversation's timer asks us to try by ourselves so often, in step with other devices'
 CLOCK_WAIT_S = 3.0  # of one try: the next is only made, and told about, after it; a question waits 20 s for all
+SHORTEST_SESSION_S = 60.0  # however little a profile allows: each one costs a credential
 TOKEN_REFUSED = ("access_denied", "invalid_grant")
 
 
@@ -192,8 +194,16 @@ class Tickets:
             grant = await minter.mint("websocket", profile)
         tls = await self._tls(grant.url)
         model = grant.model or self._config.realtime.model
-        good_for_s, others = grant.expires_in_s, grant.fallback_models
-        return Ticket(grant.url, model, grant.value, tls, grant.session_id, good_for_s, others)
+        return Ticket(
+            grant.url,
+            model,
+            grant.value,
+            tls,
+            grant.session_id,
+            good_for_s=grant.expires_in_s,
+            longest_s=max(grant.limits.max_session_s or math.inf, SHORTEST_SESSION_S),
+            fallback_models=grant.fallback_models,
+        )
 
     def _key_was_changed(self) -> bool:
         """Take the key from its file again: `voice-appliance rotate-key` may have put another one there."""

@@ -8,9 +8,7 @@ from __future__ import annotations
 from appliance.config import Config, Loaded
 from appliance.conversation.state import Settings, Turns
 from appliance.realtime.configuration import Wishes
-from appliance.realtime.session import Timing
-
-AGEING, OLD = 50 / 60, 58 / 60  # of the time after which the server ends a session
+from appliance.realtime.session import AGEING, OLD, Timing
 
 
 def settings_of(loaded: Loaded) -> Settings:

@@ -64,6 +64,7 @@ def test_the_first_mint_enrols_by_token_and_the_next_daemon_remembers(service: S
     assert ticket.url == "ws://127.0.0.1:9/v1/realtime"
     assert ticket.secret
     assert ticket.model
+    assert ticket.longest_s == 3600.0  # as the profile has it
     known = enrolment.load(tmp_path / "state")
     assert known is not None
     assert known.issuer == service.url

@@ -74,10 +74,11 @@ def link_broke_in_thought(s: State, event: ev.LinkLost, settings: Settings) -> O
 
 
 def link_broke_in_reply(s: State, event: ev.LinkLost, settings: Settings) -> Outcome:
-    """Play what is there; if more was to come, own up to it afterwards."""
+    """Play what is there; if more of it was to come, own up afterwards; what was only asked for is asked again."""
     cut = s.cut or (s.response is not None and not s.doomed)
+    owes = s.owes_reply or (s.requested and not s.doomed)
     after, effects = link_down(s, event, settings)
-    return replace(after, cut=cut), effects
+    return replace(after, cut=cut, owes_reply=owes), effects
 
 
 def leave_link_fault(s: State, event: ev.LinkLost, settings: Settings) -> Outcome:

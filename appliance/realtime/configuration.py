@@ -11,6 +11,7 @@ from appliance.realtime import models
 from appliance.realtime.wire import Json
 
 PCM = {"type": "audio/pcm", "rate": 24_000}
+BEYOND_THE_CORE = "speed, noise_reduction, captions, max_output_tokens, truncation"  # what ``reduced`` leaves out
 
 
 @dataclass(frozen=True, slots=True)

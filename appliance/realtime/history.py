@@ -80,6 +80,10 @@ class History:
         if self._find(Kind.USER, key) is None:
             self._put(Entry(Kind.USER, key, ""))
 
+    def knows(self, item_id: str) -> bool:
+        """Say whether ``item_id`` is a spoken turn of the present session."""
+        return item_id in self._turns
+
     def caption(self, item_id: str, text: str) -> None:
         """Remember what was said in a turn of the present session, transcribed by it."""
         key = self._turns.get(item_id)

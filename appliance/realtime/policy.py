@@ -60,13 +60,15 @@ HINTS = {
 }
 
 
-def of(fault: Fault, *, is_update: bool, is_create: bool) -> Policy:
-    """Decide about an error; ``is_update`` / ``is_create`` say that it answers our update or response.create."""
+def of(fault: Fault, *, is_update: bool, is_create: bool, is_commit: bool = False) -> Policy:
+    """Decide about an error; ``is_…`` say that it answers our update, our response.create or our commit."""
     known = CODES.get(fault.code or "")
     if known is None and "server_error" in (fault.code, fault.type):
         known = Policy.RECONNECT
     if is_update and known not in (Policy.FATAL, Policy.RECONNECT):
         return Policy.CONFIGURE  # whatever it names, such as "session.truncation": nothing of the update was applied
+    if is_commit and known not in (Policy.FATAL, Policy.RECONNECT):
+        return Policy.TURN  # whatever it names: there is no turn that could be answered
     if known is Policy.RESPONSE and fault.event_id and not is_create:
         return Policy.NOTE  # it answers another event: the response may still come
     if known is not None:

@@ -20,8 +20,8 @@ from appliance.realtime import configuration, wire
 from appliance.realtime.configuration import Wishes
 from appliance.realtime.facts import Fact, Stage
 from appliance.realtime.history import History
-from appliance.realtime.receiving import UNNAMED, Receiving
-from appliance.realtime.responses import Delete, Responses, Truncate
+from appliance.realtime.receiving import Receiving
+from appliance.realtime.responses import UNNAMED, Delete, Responses, Truncate
 from appliance.realtime.uplink import Uplink
 
 ASKED_BY = {"by": "voice-appliance"}  # metadata of the responses that are ours
@@ -46,9 +46,11 @@ class Protocol:
         self.stage = Stage.CLOSED
         self.model = wishes.model
         self.reduced = False
+        self.reduced_because = ""  # in the server's words
         self.update_id = ""
         self.refused_update_id = ""  # of the full update that was refused before the reduced one was sent
         self.create_id = ""  # of the response.create that waits for its response
+        self.commit_id = ""  # of the input_audio_buffer.commit that was sent last
         self.withdrawn_id = ""  # of the response.create that was interrupted before its response was announced
         self.wanted = False  # a response is to be asked for as soon as that is allowed
         self._may_call_tools = True  # the response that is wanted, or was asked for last
@@ -232,6 +234,11 @@ class Protocol:
             self._repair(repair)
         return repairs
 
+    def forget(self, unheard: list[Delete]) -> None:
+        """Delete what nobody will hear."""
+        for repair in unheard:
+            self._repair(repair)
+
     def _repair(self, repair: Truncate | Delete) -> None:
         match repair:
             case Truncate(item_id, end_ms, fraction, session):
@@ -310,7 +317,7 @@ class Protocol:
                 pcm, captured_at = audio
                 return Frame(wire.append(self.new_id(), pcm), captured_at)
             elif self.uplink.next_commit():
-                self.send("input_audio_buffer.commit")
+                self.commit_id = self.send("input_audio_buffer.commit")
             elif self._may_ask():
                 self.wanted = False
                 self.history.asked()

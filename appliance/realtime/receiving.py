@@ -14,7 +14,7 @@ from appliance.conversation import events as ev
 from appliance.realtime import facts, policy, usage, wire
 from appliance.realtime.facts import Fact, Stage
 from appliance.realtime.policy import Policy
-from appliance.realtime.responses import AudioItem, Response
+from appliance.realtime.responses import UNNAMED, AudioItem, Response
 
 if TYPE_CHECKING:
     from appliance.realtime.protocol import Protocol
@@ -23,7 +23,6 @@ Facts = Iterator[Fact]
 OUTCOMES = {outcome.value: outcome for outcome in ev.Outcome}
 CALLS_REMEMBERED = 64
 COUNTED = 128  # kinds of things counted: servers name them, and must not fill the memory
-UNNAMED = "unnamed_"
 
 
 class Receiving:
@@ -46,6 +45,8 @@ class Receiving:
             "response.output_audio.done": self._audio_done,
             "response.output_audio_transcript.delta": self._words,
             "response.output_text.delta": self._words,
+            "response.output_audio_transcript.done": self._whole_words,
+            "response.output_text.done": self._whole_words,
             "response.output_item.done": self._item_done,
             "response.done": self._response_done,
         }
@@ -108,6 +109,9 @@ class Receiving:
 
     def _caption(self, event: wire.Received) -> Facts:
         if event.item_id and event.transcript is not None:
+            # Where the server never said "committed", it is of the oldest turn that waits for that.
+            if not self._p.history.knows(event.item_id) and (key := self._p.uplink.acknowledge()):
+                self._p.history.spoken(key, event.item_id)
             self._p.history.caption(event.item_id, event.transcript)
             yield facts.CaptionReceived(event.item_id, event.transcript)
 
@@ -165,7 +169,7 @@ class Receiving:
         if not response.admitted:
             self._p.counters["audio_of_dead_responses"] += 1
             return
-        item_id = event.item_id or f"item_of_{response.id}"[:32]
+        item_id = _named(response, event.item_id)
         if pcm := response.items.setdefault(item_id, AudioItem()).take(pcm):
             yield facts.AudioReceived(response.id, item_id, pcm)
 
@@ -181,10 +185,27 @@ class Receiving:
         if response is None:
             return
         yield from self._announced(response)
-        if event.delta and response.admitted:
-            item_id = event.item_id or f"item_of_{response.id}"[:32]
-            self._p.history.assistant(self._p.key_of(item_id), event.delta)
-            yield facts.WordsReceived(item_id, event.delta)
+        yield from self._worded(response, event.item_id, event.delta)
+
+    def _whole_words(self, event: wire.Received) -> Facts:
+        response = self._response(event.response_id)
+        if response is None:
+            return
+        yield from self._announced(response)
+        yield from self._whole(response, event.item_id, event.transcript or event.text)
+
+    def _whole(self, response: Response, item_id: str | None, words: str | None) -> Facts:
+        """Take the words of a whole item; most servers have sent them piece by piece already."""
+        known = response.worded & {item_id, _named(response, None)} if item_id else response.worded
+        if not known:
+            yield from self._worded(response, item_id, words)
+
+    def _worded(self, response: Response, item_id: str | None, words: str | None) -> Facts:
+        item_id = _named(response, item_id)
+        if words and response.admitted:
+            response.worded.add(item_id)
+            self._p.history.assistant(self._p.key_of(item_id), words)
+            yield facts.WordsReceived(item_id, words)
 
     def _item_done(self, event: wire.Received) -> Facts:
         response = self._response(event.response_id)
@@ -219,24 +240,38 @@ class Receiving:
         response = self._response(done.id or event.response_id)
         if response is None:
             return
+        if response.finished:
+            self._p.counters["late_events"] += 1  # told twice: it is not billed twice
+            return
         yield from self._announced(response)
         yield from self._end(response, done)
 
     def _end(self, response: Response, done: wire.Response) -> Facts:
-        output = (done.output or []) if done.status == "completed" else []
+        outcome = OUTCOMES.get(done.status or "", ev.Outcome.COMPLETED)
+        output = (done.output or []) if outcome is ev.Outcome.COMPLETED else []
         for item in output:
             yield from self._call(response, item)
+            words = "".join(part.transcript or part.text or "" for part in item.content or [])
+            yield from self._whole(response, item.id, words)
         for item_id, audio in response.items.items():
             if not audio.ended:
                 yield facts.AudioEnded(item_id)
         yield facts.UsageReported(response.id, usage.tokens(done.usage))
+        self._p.forget(self._p.responses.latecomers(response))
         self._p.responses.finish(response.id)
-        outcome = OUTCOMES.get(done.status or "", ev.Outcome.COMPLETED)
         if outcome is not ev.Outcome.CANCELLED and not response.called:
             self._p.uplink.answered()
             self._p.history.answered()
         yield from self._failure(done)
-        yield ev.ResponseFinished(response.id, outcome)
+        yield ev.ResponseFinished(response.id, self._felt(response, outcome))
+
+    def _felt(self, response: Response, outcome: ev.Outcome) -> ev.Outcome:
+        """Say how a response ended for a listener: complete without a sound or a call of a tool, it is no answer."""
+        awaited = response.admitted and not response.called and self._p.wishes.output == "audio"
+        if outcome is not ev.Outcome.COMPLETED or not awaited or not response.is_soundless:
+            return outcome
+        self._count("soundless_responses")
+        return ev.Outcome.INCOMPLETE
 
     def _failure(self, done: wire.Response) -> Facts:
         error = done.status_details.error if done.status_details else None
@@ -253,11 +288,12 @@ class Receiving:
         mine = fault.event_id or ""
         is_update = bool(mine) and mine == self._p.update_id
         is_create = bool(mine) and mine == self._p.create_id
+        is_commit = bool(mine) and mine == self._p.commit_id
         self._count(f"error_{fault.code or fault.type or 'unknown'}")
         # Some servers do not name the event they complain about, or put an id of theirs: while configuring it can
         # only be the update, unless it is a second complaint about the one that we have already reduced.
         configuring = self._p.stage is Stage.CONFIGURING and (not mine or mine != self._p.refused_update_id)
-        chosen = policy.of(fault, is_update=is_update or configuring, is_create=is_create)
+        chosen = policy.of(fault, is_update=is_update or configuring, is_create=is_create, is_commit=is_commit)
         if chosen is Policy.IGNORE:
             yield from self._none_to_cancel(mine)
         yield from self._carry_out(chosen, fault)
@@ -279,7 +315,7 @@ class Receiving:
                 yield from self._configure_again(code, message)
             case Policy.REQUEUE:
                 yield from self._ask_again(code)
-            case Policy.RESPONSE:
+            case Policy.RESPONSE if self._p.create_id or self._p.responses.active is None:  # else it is under way
                 self._p.create_id = ""
                 yield ev.ResponseRefused(code)
             case Policy.TURN if not self._p.server_vad_applied:
@@ -296,7 +332,8 @@ class Receiving:
         if self._p.reduced:
             yield facts.Refused(code, f"the server refuses our session settings: {message}")
             return
-        self._p.reduced = True
+        self._p.reduced, self._p.reduced_because = True, message
+        self._count("reduced_sessions")
         self._p.refused_update_id = self._p.update_id
         self._p.configure()
 
@@ -311,3 +348,7 @@ class Receiving:
             yield ev.ResponseRefused(code)
         else:
             self._p.wanted = True
+
+
+def _named(response: Response, item_id: str | None) -> str:
+    return item_id or f"item_of_{response.id}"[:32]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 BYTES_PER_MS = 48  # 24 kHz mono s16le
 FORGOTTEN = 64
+UNNAMED = "unnamed_"  # begins the names that we give to responses which have none
 ROUNDING_MS = 0.5  # a card's frames do not divide evenly into milliseconds
 
 
@@ -45,11 +46,19 @@ class Response:
 
     id: str
     session: int = 0
+    also: str = ""  # what the server calls it after all
     announced: bool = False
     admitted: bool = False
     finished: bool = False
     called: bool = False  # a tool: the turn is answered by a later response
     items: dict[str, AudioItem] = field(default_factory=dict)
+    worded: set[str] = field(default_factory=set)  # items whose words are known
+    silenced: set[str] = field(default_factory=set)  # of ``items``, those that an interruption accounts for
+
+    @property
+    def is_soundless(self) -> bool:
+        """True while it brought no audio: it calls tools, or is only written."""
+        return not any(item.received for item in self.items.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +106,17 @@ class Responses:
 
     def get(self, response_id: str) -> Response | None:
         """Find a living response."""
-        return self._alive.get(response_id)
+        known = self._alive.get(response_id)
+        return known or next((r for r in self._alive.values() if r.also and r.also == response_id), None)
 
     def announce(self, response_id: str) -> Response:
-        """Enter a response."""
+        """Enter a response, or find it; a name that comes late is that of the active one which had none."""
+        if (known := self.get(response_id)) is not None:
+            return known
+        active = self.active
+        if active is not None and active.id.startswith(UNNAMED) and not active.also:
+            active.also = response_id
+            return active
         return self._alive.setdefault(response_id, Response(response_id, self.session))
 
     def admit(self, response_id: str) -> None:
@@ -121,7 +137,7 @@ class Responses:
         return None if response is None or response.finished else response
 
     def finish(self, response_id: str) -> None:
-        """Note that the server is done with a response; one that may sound stays until it has."""
+        """Note that the server is done with a response; one that has something to sound stays until it has."""
         self._cancels = {ours: of for ours, of in self._cancels.items() if of != response_id}
         response = self._alive.get(response_id)
         if response is None:
@@ -129,7 +145,7 @@ class Responses:
         response.finished = True
         for item in response.items.values():
             item.ended = True
-        if not response.admitted:
+        if not response.admitted or response.is_soundless:
             self._bury(response_id)
 
     def played(self) -> None:
@@ -160,6 +176,7 @@ class Responses:
         """Let nothing more through; what was let through waits for :meth:`repairs`."""
         for response in [*self._former, *(r for r in self._alive.values() if r.admitted)]:
             response.admitted = False
+            response.silenced.update(response.items)
             # As they are now: the server may end them meanwhile, with audio that is not let through any more.
             items = {item_id: replace(item) for item_id, item in response.items.items()}
             self._silenced.append((response.session, items))
@@ -177,9 +194,16 @@ class Responses:
             for repair in _repair(session, item_id, item, heard_ms.get(item_id, 0.0))
         ]
 
+    def latecomers(self, response: Response) -> list[Delete]:
+        """Say which items of a response that nobody hears were announced after :meth:`silence`, if ever it sounded."""
+        late = [] if response.admitted else [item_id for item_id in response.items if item_id not in response.silenced]
+        return [Delete(item_id, response.session) for item_id in late]
+
     def _bury(self, response_id: str) -> None:
-        self._alive.pop(response_id, None)
+        buried = self._alive.pop(response_id, None)
         self._dead[response_id] = None
+        if buried is not None and buried.also:
+            self._dead[buried.also] = None
         while len(self._dead) > FORGOTTEN:
             self._dead.popitem(last=False)
 

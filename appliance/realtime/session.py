@@ -6,6 +6,7 @@ fit behind the same few calls.
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Protocol as Interface
 
 from appliance.errors import Secret
 from appliance.realtime.facts import Fact
+
+AGEING, OLD = 50 / 60, 58 / 60  # of the time after which a session ends: it may be replaced, it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Ticket:
     tls: ssl.SSLContext | None = None  # made beforehand: loading the root certificates takes a while
     session_id: str = ""  # the provisioning service's name for it
     good_for_s: float = 0.0  # from its minting on
+    longest_s: float = math.inf  # that a session of it may last
     fallback_models: tuple[str, ...] = ()  # that it is good for as well, in the order of preference
 
 

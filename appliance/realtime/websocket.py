@@ -20,11 +20,12 @@ from appliance.errors import ApplianceError
 from appliance.errors import LinkLost as LinkLostError
 from appliance.errors import LinkRefused as LinkRefusedError
 from appliance.realtime import policy
+from appliance.realtime.configuration import BEYOND_THE_CORE
 from appliance.realtime.dialling import MODEL_GONE, Dialler
 from appliance.realtime.facts import Broken, Configured, Fact, Refused
 from appliance.realtime.protocol import Protocol
 from appliance.realtime.pulse import Pulse
-from appliance.realtime.session import Mint, Need, OnFact, OnSent, Ticket, Timing
+from appliance.realtime.session import AGEING, OLD, Mint, Need, OnFact, OnSent, Ticket, Timing
 from appliance.realtime.succession import Opened, Spawn, Succession
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class WebSocketSession:
         self._pulse: Pulse | None = None  # of that connection
         self._closing: set[asyncio.Task[None]] = set()
         self._succession = Succession(protocol, self._dialler, spawn, timing, self._move)
+        self._told_reduced = ""
         self.last_error = ""
         self.trouble = ""
 
@@ -148,14 +150,15 @@ class WebSocketSession:
         """Read and write until the socket ends or is not wanted any more; raises what ended it."""
         me, loop, timing, reason = asyncio.current_task(), asyncio.get_running_loop(), self._timing, "lost"
         connection, up = opened.connection, opened.successor is not None
+        longest_s = opened.ticket.longest_s
         self._connection = connection
         self._pulse = pulse = Pulse(
             connection, lambda: self._protocol.engaged, self._spawn, quiet_s=timing.quiet_s, dead_s=timing.dead_s
         )
         writer = self._spawn(self._write(connection))
         timers = [
-            loop.call_at(opened.began_s + timing.ageing_s, self._succession.aged),
-            loop.call_at(opened.began_s + timing.old_s, self._succession.grown_old),
+            loop.call_at(opened.began_s + min(timing.ageing_s, longest_s * AGEING), self._succession.aged),
+            loop.call_at(opened.began_s + min(timing.old_s, longest_s * OLD), self._succession.grown_old),
             greeted := loop.call_later(timing.open_s, connection.transport.abort),
         ]
         if up:
@@ -167,6 +170,7 @@ class WebSocketSession:
                     if isinstance(fact, Configured):
                         up, self.last_error, self.trouble = True, "", ""
                         greeted.cancel()
+                        self._tell_reduced()
                         timers.append(loop.call_later(timing.backoff_last_s, self._proved))
                     _check(fact, up)
                     self._on_fact(fact)
@@ -189,6 +193,13 @@ class WebSocketSession:
             self._on_ended(opened.ticket, loop.time() - opened.began_s, reason)
             await connection.close()
         raise self._closed(connection, up)
+
+    def _tell_reduced(self) -> None:
+        """Say once which of the owner's wishes this server does not grant, and in whose words."""
+        why = self._dialler.words(LinkRefusedError(self._protocol.reduced_because))
+        if self._protocol.reduced and why != self._told_reduced:
+            log.warning("the server refused our settings, it goes on without %s: %s", BEYOND_THE_CORE, why)
+            self._told_reduced = why
 
     def _proved(self) -> None:
         """The session has lasted: a server that only greets and hangs up does not get this far."""

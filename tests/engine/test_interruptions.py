@@ -165,6 +165,21 @@ def test_nobody_speaks_and_nobody_answers_all_in_virtual_time() -> None:
     play(story)
 
 
+def test_an_answer_that_is_being_written_is_waited_for() -> None:
+    async def story(at: Rig) -> None:
+        at.question()
+        at.announce("r1")
+        for _ in range(10):
+            await asyncio.sleep(15)
+            at.words("r1", "i1", "and ")
+            assert at.phase() is Phase.THINKING
+        await asyncio.sleep(20.1)  # it writes no more
+        assert at.phase() is Phase.IDLE
+        assert ("close",) in at.told
+
+    play(story)
+
+
 def test_an_idle_link_is_closed_after_a_while() -> None:
     async def story(at: Rig) -> None:
         at.question()

@@ -231,6 +231,49 @@ def test_a_link_lost_in_mid_reply_plays_what_is_there_and_owns_up() -> None:
     play(story)
 
 
+def test_what_was_asked_for_after_a_tool_is_asked_again_when_the_link_breaks_under_the_words_before() -> None:
+    async def story(at: Rig) -> None:
+        at.question()
+        at.announce("r1")
+        at.audio("r1", "i1")  # "let me see"
+        call = {"type": "function_call", "call_id": "c1", "name": "wait", "arguments": "{}", "status": "completed"}
+        at.serve("response.output_item.done", response_id="r1", item=call)
+        at.finish("r1")
+        at.slow.set()
+        await asyncio.sleep(0.1)
+        assert at.kinds() == ["conversation.item.create", "response.create"]
+        at.link_lost()
+        assert at.phase() is Phase.SPEAKING
+        at.engine.audio_fact(heard.Drained(1, {"i1": 1000.0}))
+        assert at.phase() is Phase.THINKING
+        at.link_up()
+        assert at.kinds()[-1] == "response.create"
+
+    play(story)
+
+
+def test_an_answer_without_a_sound_is_owned_up_to() -> None:
+    """A server that was asked for speech may answer in writing, or not at all: nobody would know."""
+
+    async def story(at: Rig) -> None:
+        at.question()
+        at.announce("r1")
+        at.serve("response.output_text.delta", response_id="r1", item_id="i1", delta="Paris.")
+        at.take()
+        at.finish("r1")
+        assert ("cue", "error") in at.take()
+        assert at.said[-1] == ("appliance", "Paris.")
+        assert at.phase() is Phase.IDLE
+        at.question()
+        at.announce("r2")
+        at.audio("r2", "i2")
+        at.take()
+        at.finish("r2")
+        assert ("cue", "error") not in at.take()
+
+    play(story)
+
+
 def test_hush_silences_truncates_and_stops_tools() -> None:
     async def story(at: Rig) -> None:
         at.question()

@@ -178,6 +178,8 @@ class RealtimeServer:
                 await self.say({"type": "input_audio_buffer.cleared"})
             case "conversation.item.create":
                 await self.say({"type": "conversation.item.added", "item": event["item"]})
+            case "conversation.item.delete":
+                await self.say({"type": "conversation.item.deleted", "item_id": event["item_id"]})
             case "response.create":
                 self._answer((event.get("response") or {}).get("tool_choice", "auto"))
             case "response.cancel":

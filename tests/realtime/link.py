@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -50,6 +51,7 @@ class Link:
         self.sent: list[tuple[float, float]] = []
         self.minted = 0
         self.good_for_s = 0.0  # its tickets
+        self.longest_s = math.inf  # sessions of these
         self.fallback_models: tuple[str, ...] = ()
         self.needs: list[Need] = []
         self.ended: list[tuple[str, float, str]] = []
@@ -88,9 +90,8 @@ class Link:
         """Mint a ticket for the address of this link."""
         self.minted += 1
         secret = Secret(f"{SECRET}{self.minted}")
-        return Ticket(
-            self.url, self.model, secret, None, f"s{self.minted}", self.good_for_s, fallback_models=self.fallback_models
-        )
+        name, others = f"s{self.minted}", self.fallback_models
+        return Ticket(self.url, self.model, secret, None, name, self.good_for_s, self.longest_s, others)
 
     def _fact(self, fact: Fact) -> None:
         self.facts.append(fact)

@@ -94,6 +94,25 @@ def test_a_refused_configuration_is_reduced_and_then_given_up() -> None:
     asyncio.run(main())
 
 
+def test_settings_that_a_server_does_not_grant_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        refusal = {"code": "unknown_parameter", "message": f"No speed for {SECRET}1."}
+        async with RealtimeServer() as server, Link(server.url) as link:
+            for number in (1, 2):
+                server.script.errors["session.update"] = refusal
+                link.session.open()
+                await link.end(number)
+            assert link.protocol.counters["reduced_sessions"] == 2
+            link.session.open()
+            await link.end(3)
+
+    asyncio.run(main())
+    told = [record.getMessage() for record in caplog.records if "refused our settings" in record.getMessage()]
+    assert len(told) == 1
+    assert "max_output_tokens" in told[0]
+    assert told[0].endswith("No speed for ….")
+
+
 # --- closing ---
 
 

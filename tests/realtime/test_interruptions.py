@@ -172,3 +172,60 @@ def test_a_refused_truncation_changes_nothing() -> None:
     assert talk.error("item_truncate_invalid_item_id", "no such item") == []
     talk.protocol.request_response()
     assert talk.kinds() == ["response.create"]
+
+
+def test_an_answer_that_is_only_written_is_over_when_it_is_done_and_later_interruptions_leave_it_alone() -> None:
+    talk = Talk().open().turn()
+    talk.pump()
+    talk.created("resp_1")
+    item = {"id": "item_1", "type": "message", "role": "assistant"}
+    talk.say("response.output_item.added", response_id="resp_1", item=item)
+    talk.say("response.output_text.delta", response_id="resp_1", item_id="item_1", delta="Written.")
+    talk.done("resp_1")
+    assert talk.protocol.may_move(old=False)
+    talk.turn()
+    talk.pump()
+    talk.created("resp_2")
+    talk.audio(500, "item_2", "resp_2")
+    talk.protocol.interrupt()
+    assert talk.protocol.repair({"item_2": 200.0}) == [Truncate("item_2", 200, 0.4, 1)]
+    talk.protocol.disconnected()
+    talk.open()
+    told = [e["item"]["content"][0]["text"] for e in talk.pump() if e.get("item", {}).get("role") == "assistant"]
+    assert told == ["Written."]
+
+
+@pytest.mark.parametrize("admitted", [True, False])
+def test_what_the_server_made_of_an_answer_before_it_knew_of_the_interruption_is_deleted(admitted: bool) -> None:
+    """It would remember words that nobody heard."""
+    talk = Talk(admits=False).open().turn()
+    talk.pump()
+    talk.created()
+    if admitted:
+        talk.protocol.admit("resp_1")
+        talk.protocol.interrupt()
+    else:
+        talk.protocol.cancel("resp_1")
+    talk.protocol.repair({})
+    assert talk.kinds()[-1] == "response.cancel"
+    item = {"id": "item_1", "type": "message", "role": "assistant"}
+    talk.say("response.output_item.added", response_id="resp_1", item=item)
+    talk.words("Nobody hears this.")
+    talk.audio(500)
+    talk.done(status="cancelled")
+    talk.protocol.request_response()
+    deleted, asked = talk.pump()
+    assert (deleted["type"], deleted["item_id"]) == ("conversation.item.delete", "item_1")
+    assert asked["type"] == "response.create"
+
+
+def test_an_item_is_deleted_once() -> None:
+    talk = Talk().open().turn()
+    talk.pump()
+    talk.created()
+    talk.say("response.output_item.added", response_id="resp_1", item={"id": "item_1", "type": "message"})
+    talk.protocol.interrupt()
+    talk.protocol.repair({})
+    talk.say("response.output_item.added", response_id="resp_1", item={"id": "item_2", "type": "message"})
+    talk.done(status="cancelled")
+    assert [e["item_id"] for e in talk.pump() if e["type"] == "conversation.item.delete"] == ["item_1", "item_2"]

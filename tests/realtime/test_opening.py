@@ -34,7 +34,7 @@ def test_a_session_opens_and_sends_what_waited() -> None:
             await server.until("response.create")
             assert server.pcm == b"".join(bytes([n, 1]) * 480 for n in range(10))
             kinds = ["session.update", "input_audio_buffer.append", "input_audio_buffer.commit", "response.create"]
-            assert server.kinds() == kinds
+            assert server.kinds()[:4] == kinds
             assert [at for at, _ in link.sent] == [0.0, 0.1]
             request = server.connections[0].request
             assert request is not None

@@ -71,6 +71,31 @@ def test_an_empty_commit_is_a_race_while_the_server_ends_turns() -> None:
     assert talk.error("input_audio_buffer_commit_empty", "too small") == []
 
 
+def test_a_refused_commit_is_no_turn_whatever_the_server_calls_it() -> None:
+    """Else the model answers what was said before, and the next caption goes to the turn that was none."""
+    talk = Talk(captions="gpt-transcribe").open().turn()
+    commit = next(e for e in talk.pump() if e["type"] == "input_audio_buffer.commit")
+    assert talk.error("buffer_too_small", "No.", event_id=commit["event_id"]) == [ev.TurnRejected()]
+    talk.turn()
+    talk.pump()
+    talk.say("input_audio_buffer.committed", item_id="item_u2")
+    kind = "conversation.item.input_audio_transcription.completed"
+    talk.say(kind, item_id="item_u2", transcript="Second.")
+    talk.protocol.interrupt()
+    talk.protocol.disconnected()
+    talk.open()
+    told = [e["item"]["content"][0]["text"] for e in talk.pump() if e.get("item", {}).get("role") == "user"]
+    assert told == ["Second."]
+
+
+def test_a_rate_limit_in_the_middle_of_an_answer_refuses_no_answer() -> None:
+    talk, _ = asking()
+    talk.created()
+    assert talk.error("rate_limit_exceeded", "Slow down.") == []
+    talk.done()
+    assert talk.error("rate_limit_exceeded", "Slow down.") == [ev.ResponseRefused("rate_limit_exceeded")]
+
+
 def test_every_fatal_code_has_a_hint_of_its_own() -> None:
     fatal = {code for code, what in policy.CODES.items() if what is policy.Policy.FATAL}
     assert fatal == policy.HINTS.keys()

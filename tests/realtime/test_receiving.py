@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from appliance.conversation import events as ev
 from appliance.realtime import facts, wire
 from appliance.realtime.usage import Tokens, cost_usd
-from tests.realtime.talk import MS, Talk, heard
+from tests.realtime.talk import MS, Json, Talk, heard
 
 KNOWN = [
     "session.created",
@@ -30,6 +30,8 @@ KNOWN = [
     "response.output_audio.done",
     "response.output_audio_transcript.delta",
     "response.output_text.delta",
+    "response.output_audio_transcript.done",
+    "response.output_text.done",
     "response.output_item.done",
     "response.done",
     *wire.ALIASES,
@@ -163,6 +165,28 @@ def test_a_server_without_ids_announcements_or_usage_is_heard() -> None:
     assert "response.create" in talk.kinds()
 
 
+@pytest.mark.parametrize("named", ["created", "deltas", "done", "deltas and done", "created and deltas", ""])
+def test_a_response_is_one_where_only_some_events_name_it(named: str) -> None:
+    talk = Talk().open().turn()
+    talk.pump()
+    name = {part: {"id": "resp_1", "response_id": "resp_1"} if part in named else {} for part in ("created", "done")}
+    mine = {"response_id": "resp_1"} if "deltas" in named else {}
+    delta = base64.b64encode(bytes(100 * MS)).decode()
+    talk.say("response.created", response={"status": "in_progress", **name["created"]})
+    for _ in range(2):
+        talk.say("response.output_audio.delta", item_id="item_1", delta=delta, **mine)
+    found = talk.say("response.done", response={"status": "completed", **name["done"]})
+    assert len(heard(talk.facts)) == 200 * MS
+    (started,) = [f for f in talk.facts if isinstance(f, ev.ResponseStarted)]
+    assert found[-1] == ev.ResponseFinished(started.response_id)
+    assert talk.say("response.output_audio.delta", item_id="item_1", delta=delta, **mine)[1:] == []
+    assert talk.pump() == []
+    talk.protocol.played()
+    assert talk.say("response.output_audio.delta", item_id="item_1", delta=delta, **mine) == []
+    talk.turn()
+    assert "response.create" in talk.kinds()
+
+
 @pytest.mark.parametrize(
     ("beta", "current"),
     [
@@ -182,6 +206,77 @@ def test_beta_names_mean_the_same(beta: str, current: str) -> None:
         found.append(talk.say(kind, response_id="resp_1", item_id="item_1", delta="AAAA"))
     assert found[0] == found[1]
     assert found[0]
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("response.output_audio_transcript.done", "response.done"),
+        ("response.audio_transcript.done",),
+        ("response.text.done",),
+        ("response.done",),
+        ("response.output_audio_transcript.delta", "response.output_audio_transcript.done", "response.done"),
+    ],
+)
+def test_words_are_remembered_once_whether_they_come_in_pieces_or_as_a_whole(kinds: tuple[str, ...]) -> None:
+    talk = Talk().open().turn()
+    talk.pump()
+    talk.created()
+    talk.audio(100)
+    content = [{"type": "output_audio", "transcript": "Paris."}]
+    output = [{"id": "item_1", "type": "message", "role": "assistant", "content": content}]
+    whole = {"response_id": "resp_1", "item_id": "item_1"}
+    for kind in kinds:
+        if kind.endswith("delta"):
+            talk.words("Paris.")
+        elif kind != "response.done":
+            talk.say(kind, **whole, **{"text" if "text" in kind.split(".")[1] else "transcript": "Paris."})
+    talk.done(output=output if "response.done" in kinds else [])
+    assert [f.words for f in talk.facts if isinstance(f, facts.WordsReceived)] == ["Paris."]
+    talk.protocol.played()
+    talk.protocol.disconnected()
+    talk.open()
+    told = [e["item"]["content"][0]["text"] for e in talk.pump() if e.get("item", {}).get("role") == "assistant"]
+    assert told == ["Paris."]
+
+
+@pytest.mark.parametrize("ids", [("item_1", ""), ("", "item_1"), ("", "")])
+def test_words_are_remembered_once_where_only_some_events_name_their_item(ids: tuple[str, str]) -> None:
+    talk = Talk().open().turn()
+    talk.pump()
+    talk.created()
+    pieces, whole = ({"item_id": name} if name else {} for name in ids)
+    talk.say("response.output_audio_transcript.delta", response_id="resp_1", delta="Paris.", **pieces)
+    talk.say("response.output_audio_transcript.done", response_id="resp_1", transcript="Paris.", **whole)
+    assert [f.words for f in talk.facts if isinstance(f, facts.WordsReceived)] == ["Paris."]
+
+
+def test_whole_words_of_an_interrupted_answer_are_not_remembered() -> None:
+    talk = Talk().open().turn()
+    talk.pump()
+    talk.created()
+    talk.audio(100)
+    talk.protocol.interrupt()
+    whole = {"response_id": "resp_1", "item_id": "item_1", "transcript": "Paris is the capital."}
+    assert talk.say("response.output_audio_transcript.done", **whole) == []
+
+
+def test_captions_find_their_turns_where_the_server_never_says_committed() -> None:
+    talk = Talk(captions="gpt-transcribe").open()
+    for number in (1, 2):
+        talk.turn()
+        talk.pump()
+        talk.created(f"resp_{number}")
+        talk.audio(100, f"item_{number}", f"resp_{number}")
+        talk.done(f"resp_{number}")
+        talk.protocol.played()
+    for item_id, words in (("user_1", "One."), ("user_2", "Two."), ("user_1", "One!")):
+        kind = "conversation.item.input_audio_transcription.completed"
+        talk.say(kind, item_id=item_id, transcript=words)
+    talk.protocol.disconnected()
+    talk.open()
+    told = [e["item"]["content"][0]["text"] for e in talk.pump() if e.get("item", {}).get("role") == "user"]
+    assert told == ["One!", "Two."]
 
 
 def test_both_greetings_configure_once() -> None:
@@ -249,6 +344,40 @@ def test_a_call_is_reported_once_and_a_half_written_one_never() -> None:
         talk.say("response.output_item.done", response_id="resp_1", item=item)
     talk.done(output=[call, half])
     assert [f.call.call_id for f in talk.facts if isinstance(f, ev.ToolRequested)] == ["c1"]
+
+
+@pytest.mark.parametrize(
+    ("output", "item", "expected"),
+    [
+        ("audio", {"type": "message", "id": "item_1", "role": "assistant"}, ev.Outcome.INCOMPLETE),
+        ("audio", {"type": "mcp_approval_request", "id": "item_1", "name": "n"}, ev.Outcome.INCOMPLETE),
+        ("audio", {"type": "function_call", "call_id": "c1", "name": "n", "arguments": "{}"}, ev.Outcome.COMPLETED),
+        ("text", {"type": "message", "id": "item_1", "role": "assistant"}, ev.Outcome.COMPLETED),
+    ],
+)
+def test_a_complete_answer_that_cannot_be_heard_is_none(output: str, item: Json, expected: ev.Outcome) -> None:
+    talk = Talk(output=output).open().turn()
+    talk.pump()
+    talk.created()
+    assert talk.done(output=[item])[-1] == ev.ResponseFinished("resp_1", expected)
+
+
+def test_a_call_that_only_the_end_of_a_response_without_a_status_tells_is_run() -> None:
+    talk = Talk().open().turn()
+    talk.pump()
+    call = {"type": "function_call", "call_id": "c1", "name": "n", "arguments": "{}"}
+    found = talk.say("response.done", response={"id": "resp_1", "output": [call]})
+    assert ev.ToolRequested(ev.ToolCall("c1", "n", "{}")) in found
+
+
+def test_an_end_that_is_told_twice_while_the_answer_sounds_counts_once() -> None:
+    talk = Talk().open().turn()
+    talk.pump()
+    talk.created()
+    talk.audio(100)
+    usage = {"input_token_details": {"audio_tokens": 7}}
+    assert len(talk.done(usage=usage)) == 3
+    assert talk.done(usage=usage) == []
 
 
 def test_calls_of_an_incomplete_response_are_not_run() -> None:

@@ -86,6 +86,20 @@ def test_the_old_session_serves_until_the_new_one_is_configured() -> None:
     asyncio.run(main())
 
 
+def test_a_session_that_the_service_allows_for_less_time_is_replaced_before_that_is_over() -> None:
+    async def main() -> None:
+        async with RealtimeServer() as server, Link(server.url, timing=QUICK) as link:
+            link.longest_s = 0.12
+            link.session.open()
+            await link.end()
+            link.longest_s = 60.0
+            await until(lambda: len(server.connections) == 2)
+            await link.end(2)
+            assert [reason for _, _, reason in link.ended] in ([], ["rotated"])
+
+    asyncio.run(main())
+
+
 def test_it_waits_for_an_answer() -> None:
     async def main() -> None:
         async with (
