@@ -78,22 +78,42 @@ async def _database(configured: Settings, offered: dict[str, Profile]) -> AsyncI
         yield Finding(f"database: {error.message}", error.hint)
         return
     engine = database.connect(configured.store)
+    found: list[Finding] = []  # told when the database is let go: whoever reads them may take his time
     try:
-        async with engine.connect() as connection:
+        async with engine.connect() as connection:  # which may write: else nothing would say that it can be written
             database.check_version(await database.version(connection), configured.store)
-            yield await _state_of(connection, sqlite=configured.store.path is not None)
+        # What takes long on a large fleet must not keep devices from writing meanwhile.
+        async with engine.execution_options(reading=True).connect() as connection:
+            found.append(await _state_of(connection, sqlite=configured.store.path is not None))
+            faulty = set()
             for listed in await profiles.listed(connection, configured):
                 if listed.profile is None:
-                    yield Finding(listed.fault, f"correct it: voice-provisioning profiles set {listed.name} FILE")
+                    faulty.add(listed.name)
+                    remedy = f"correct it: voice-provisioning profiles set {listed.name} FILE"
+                    found.append(Finding(listed.fault, remedy))
                 else:
                     offered[listed.name] = listed.profile
+            found += await _without_profile(connection, {*offered, *faulty})
     except (ConfigError, StateError) as error:
-        yield Finding(f"database: {error.message}", error.hint)
+        found.append(Finding(f"database: {error.message}", error.hint))
     except SQLAlchemyError as error:
         unusable = database.unusable(configured.store, error)
-        yield Finding(f"database: {unusable.message}", unusable.hint)
+        found.append(Finding(f"database: {unusable.message}", unusable.hint))
     finally:
         await engine.dispose()
+    for finding in found:
+        yield finding
+
+
+async def _without_profile(connection: AsyncConnection, known: set[str]) -> list[Finding]:
+    having = select(DEVICES.c.profile, func.count().label("devices")).where(DEVICES.c.status == "active")
+    rows = await connection.execute(having.group_by(DEVICES.c.profile).order_by(DEVICES.c.profile))
+    remedy = "make it again, or give them another one: voice-provisioning devices profile ID NAME"
+    return [
+        Finding(f"profile {row.profile}: there is none, and {row.devices} active device(s) have it", remedy)
+        for row in rows
+        if row.profile not in known
+    ]
 
 
 async def _state_of(connection: AsyncConnection, *, sqlite: bool) -> Finding:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import io
 import json
 import re
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -14,13 +16,14 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
 from appliance.errors import ConfigError
 from appliance.provisioning import certificates, doctor, settings
 from appliance.provisioning.certificates import Certificate
 from tests.fakes.certificates import certificate as make_certificate
 from tests.fakes.upstream import FakeUpstream
-from tests.provisioning.running import command, make_data
+from tests.provisioning.running import Device, command, enrolment_token, make_data, service
 
 Capsys = pytest.CaptureFixture[str]
 NOW = dt.datetime(2026, 11, 27, tzinfo=dt.UTC)
@@ -127,6 +130,53 @@ def test_serve_speaks_tls_and_says_the_pin(tmp_path: Path) -> None:
             assert f"pin spki-sha256={certificates.read(certificate).pin}" in said
             process.terminate()
             assert process.wait(10) == 0
+
+
+def test_doctor_keeps_no_device_waiting(tmp_path: Path) -> None:
+    """Neither while it looks through a large database, nor while somebody reads what it says."""
+
+    async def story() -> None:
+        examining = doctor.examine(data)
+        async for finding in examining:
+            with contextlib.closing(sqlite3.connect(data / settings.DATABASE_NAME, timeout=0)) as writer:
+                writer.execute("begin immediate")
+            if finding.what.startswith("database"):
+                break
+        await examining.aclose()
+        assert "whole" in finding.what
+
+    def writes(_: object, cursor: object, statement: str, *__: object) -> None:
+        if "quick_check" in statement:
+            with contextlib.closing(sqlite3.connect(data / settings.DATABASE_NAME, timeout=0)) as writer:
+                writer.execute("begin immediate")
+                written.append(cursor)
+
+    data, written = make_data(tmp_path, "http://127.0.0.1:1"), list[object]()
+    event.listen(Engine, "before_cursor_execute", writes)
+    try:
+        asyncio.run(story())
+    finally:
+        event.remove(Engine, "before_cursor_execute", writes)
+    assert written
+
+
+def test_doctor_finds_devices_whose_profile_has_gone(tmp_path: Path, capsys: Capsys) -> None:
+    with FakeUpstream() as upstream:
+        data = make_data(tmp_path, upstream.url)
+        guests = '[profiles.guests]\nkind = "static"\nurl = "wss://127.0.0.1:9"\nmodel = "m"\nkey = "k"\n'
+        toml = data / settings.CONFIG_NAME
+        whole = toml.read_text()
+        toml.write_text(whole + guests)
+        token = enrolment_token(data, capsys, "--profile", "guests")
+
+        async def story() -> None:
+            async with service(data) as running:
+                await Device(tmp_path / "device", running.url).enrol(token)
+
+        asyncio.run(story())
+        toml.write_text(whole)
+        assert command("doctor", "--data", str(data)) == 1
+        assert "FAIL profile guests: there is none, and 1 active device(s) have it" in capsys.readouterr().out
 
 
 def test_a_certificate_is_judged(tmp_path: Path) -> None:
