@@ -184,19 +184,27 @@ async def _certificates(configured: Settings, path: Path | None) -> AsyncIterato
     if not configured.issuer.startswith("https://"):
         return
     try:
-        shown = await _shown(host, urlsplit(configured.issuer).port or 443)
+        shown, trusted = await _shown(host, urlsplit(configured.issuer).port or 443)
     except (OSError, TimeoutError) as error:
         what = f"certificate: nothing answers TLS at {configured.issuer} ({type(error).__name__})"
         yield Finding(what, "start the service or its proxy, check DNS and port")
         return
-    yield judge(f"certificate at {configured.issuer}", shown, host, dt.datetime.now(dt.UTC))
+    yield judge(f"certificate at {configured.issuer}", shown, host, dt.datetime.now(dt.UTC), trusted=trusted)
 
 
-async def _shown(host: str, port: int) -> Certificate:
-    # Only looked at: nothing is sent over this connection, so it may be shown anything.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+async def _shown(host: str, port: int) -> tuple[Certificate, bool]:
+    """The certificate that a server shows, and whether this machine trusts it."""
+    try:
+        return await _shown_to(ssl.create_default_context(), host, port), True
+    except ssl.SSLCertVerificationError:
+        # Only looked at: nothing is sent over this connection, so it may be shown anything.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return await _shown_to(context, host, port), False
+
+
+async def _shown_to(context: ssl.SSLContext, host: str, port: int) -> Certificate:
     async with asyncio.timeout(5):
         _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host)
         raw = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
@@ -204,9 +212,12 @@ async def _shown(host: str, port: int) -> Certificate:
     return certificates.from_der(raw)
 
 
-def judge(what: str, found: Certificate, host: str, now: dt.datetime) -> Finding:
+def judge(what: str, found: Certificate, host: str, now: dt.datetime, *, trusted: bool = True) -> Finding:
     """What a certificate is worth to devices that call ``host``."""
     left = (found.ends - now).days
+    if found.begins > now:
+        remedy = "set this machine's clock if it is behind; else wait, or get one that holds now"
+        return Finding(f"{what}: not valid before {found.begins:%Y-%m-%d %H:%M} UTC", remedy)
     if found.ends <= now:
         return Finding(f"{what}: ended on {found.ends:%Y-%m-%d}", "renew it; devices refuse it, but for pinned ones")
     if left < _RENEW_DAYS:
@@ -215,4 +226,5 @@ def judge(what: str, found: Certificate, host: str, now: dt.datetime) -> Finding
         return Finding(
             f"{what}: made out to {', '.join(found.names) or 'nobody'}", f"get one for {host}, or use its pin"
         )
-    return Finding(f"{what}: good for {left} day(s); pin spki-sha256={found.pin}")
+    doubt = "" if trusted else " by its dates, but not trusted here (is the chain whole?): devices need its pin"
+    return Finding(f"{what}: good for {left} day(s){doubt}; pin spki-sha256={found.pin}")

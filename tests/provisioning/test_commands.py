@@ -105,7 +105,7 @@ def test_a_sign_in_link_is_shown_by_init_and_by_its_command(tmp_path: Path, caps
     assert re.fullmatch(r"http://10\.0\.0\.5:8787/sign-in\?token=vsl_[\w-]{43}\n", capsys.readouterr().out)
 
 
-def test_serve_speaks_tls_and_says_the_pin(tmp_path: Path) -> None:
+def test_serve_speaks_tls_and_says_the_pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate, key = make_certificate(tmp_path, "localhost", -1, 90)
     with FakeUpstream() as upstream:
         data = make_data(tmp_path, upstream.url)
@@ -126,10 +126,15 @@ def test_serve_speaks_tls_and_says_the_pin(tmp_path: Path) -> None:
             async def examined() -> list[str]:
                 return [finding.what async for finding in doctor.examine(data, certificate)]
 
-            said = "\n".join(asyncio.run(examined()))
-            assert f"pin spki-sha256={certificates.read(certificate).pin}" in said
+            said = asyncio.run(examined())
+            trusting_it = ssl.create_default_context(cafile=str(certificate))
+            monkeypatch.setattr(ssl, "create_default_context", lambda **_: trusting_it)
+            trusted = asyncio.run(examined())
             process.terminate()
             assert process.wait(10) == 0
+    assert f"pin spki-sha256={certificates.read(certificate).pin}" in said[-1]
+    assert "not trusted here" in said[-1]
+    assert "not trusted" not in "\n".join(trusted)
 
 
 def test_doctor_keeps_no_device_waiting(tmp_path: Path) -> None:
@@ -181,7 +186,7 @@ def test_doctor_finds_devices_whose_profile_has_gone(tmp_path: Path, capsys: Cap
 
 def test_a_certificate_is_judged(tmp_path: Path) -> None:
     pin = "p" * 43
-    good = Certificate(pin, ("voice.example", "*.home.example"), NOW + dt.timedelta(days=90))
+    good = Certificate(pin, ("voice.example", "*.home.example"), NOW, NOW + dt.timedelta(days=90))
     assert doctor.judge("x", good, "voice.example", NOW).remedy == ""
     assert doctor.judge("x", good, "a.home.example", NOW).remedy == ""
     assert doctor.judge("x", good, "", NOW).remedy == ""
@@ -191,9 +196,12 @@ def test_a_certificate_is_judged(tmp_path: Path) -> None:
         ("voice.example", 3, "ends in 3"),
         ("voice.example", -1, "ended on"),
     ):
-        found = doctor.judge("x", Certificate(pin, good.names, NOW + dt.timedelta(days=days)), host, NOW)
+        found = doctor.judge("x", Certificate(pin, good.names, NOW, NOW + dt.timedelta(days=days)), host, NOW)
         assert message in found.what
         assert found.remedy
+    early = doctor.judge("x", good, "voice.example", NOW - dt.timedelta(hours=1))
+    assert "not valid before 2026-11-27 00:00 UTC" in early.what
+    assert early.remedy
     other, key = make_certificate(tmp_path, "b", -1, 90)
     (tmp_path / "torn.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     for certificate in (tmp_path / "none", tmp_path / "torn.pem"):
