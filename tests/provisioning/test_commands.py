@@ -141,14 +141,12 @@ def test_doctor_keeps_no_device_waiting(tmp_path: Path) -> None:
     """Neither while it looks through a large database, nor while somebody reads what it says."""
 
     async def story() -> None:
-        examining = doctor.examine(data)
-        async for finding in examining:
+        found = []
+        async for finding in doctor.examine(data):
+            found.append(finding.what)
             with contextlib.closing(sqlite3.connect(data / settings.DATABASE_NAME, timeout=0)) as writer:
                 writer.execute("begin immediate")
-            if finding.what.startswith("database"):
-                break
-        await examining.aclose()
-        assert "whole" in finding.what
+        assert any("whole" in what for what in found)
 
     def writes(_: object, cursor: object, statement: str, *__: object) -> None:
         if "quick_check" in statement:
