@@ -31,6 +31,8 @@ from appliance.provisioning.settings import Settings
 _CLOCK_OFF_AT_MOST_S = 120.0
 _SHIPPED = 1_735_689_600  # 2025-01-01: an earlier clock was never set
 _RENEW_DAYS = 14
+_REFUSED = "devices refuse it, for unencrypted they take addresses and .local names only"
+_IN_HOUSE = "use {}://, its address in the house, or its .local name"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -48,6 +50,8 @@ async def examine(data: Path, certificate: Path | None = None) -> AsyncIterator[
         yield Finding(f"configuration: {error.message}", error.hint or "correct it")
         return
     yield Finding(f"configuration: {len(configured.profiles)} profile(s), issuer {configured.issuer or 'by request'}")
+    if not devices_take(configured.issuer):
+        yield Finding(f"issuer {configured.issuer}: {_REFUSED}", _IN_HOUSE.format("https"))
     for path in _private_files(configured):
         if path.exists() and path.stat().st_mode & 0o077:
             yield Finding(f"{path} can be read by others", f"type: chmod 600 {path}")
@@ -60,6 +64,17 @@ async def examine(data: Path, certificate: Path | None = None) -> AsyncIterator[
         yield await _clock(configured, client)
     async for finding in _certificates(configured, certificate):
         yield finding
+
+
+def devices_take(url: str) -> bool:
+    """Whether a device sends its secrets to this address, which `settings` has passed (``credentials.reach`` decides).
+
+    A name without a dot is a container's or this network's here, and anything at all where the device is.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    address = ":" in host or host.replace(".", "").isdigit()
+    return parts.scheme not in ("http", "ws") or address or host == "localhost" or host.endswith(".local")
 
 
 def _private_files(configured: Settings) -> list[Path]:
@@ -142,6 +157,8 @@ async def _profile(configured: Settings, name: str, profile: Profile, client: ht
         if error.detail.startswith(upstream.NO_ANSWER):
             remedy = "is this machine on the network, and base_url right?"
         return Finding(f"profile {name}: {error.detail}", remedy)
+    if not devices_take(source.connect_url):
+        return Finding(f"profile {name}: {source.connect_url}: {_REFUSED}", _IN_HOUSE.format("wss"))
     took_ms = (time.perf_counter() - started_s) * 1000
     if isinstance(profile.source, OpenAISource):
         return Finding(f"profile {name}: minted a secret for {minted.model} in {took_ms:.0f} ms and threw it away")

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
-from appliance.errors import ConfigError
+from appliance.credentials import reach
+from appliance.errors import ConfigError, ProvisioningError
 from appliance.provisioning import certificates, doctor, settings
 from appliance.provisioning.certificates import Certificate
 from tests.fakes.certificates import certificate as make_certificate
@@ -180,6 +181,33 @@ def test_doctor_finds_devices_whose_profile_has_gone(tmp_path: Path, capsys: Cap
         toml.write_text(whole)
         assert command("doctor", "--data", str(data)) == 1
         assert "FAIL profile guests: there is none, and 1 active device(s) have it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "host", ["box", "box.internal", "localhost", "box.local", "192.168.1.5", "[fd00::5]", "127.0.0.1", "a.example"]
+)
+def test_doctor_knows_what_devices_refuse(host: str) -> None:
+    for scheme in ("ws", "wss", "http", "https"):
+        url = f"{scheme}://{host}:8787"
+        try:
+            reach.check(url, secure="wss" if scheme[0] == "w" else "https", plain="ws" if scheme[0] == "w" else "http")
+        except ProvisioningError:
+            assert not doctor.devices_take(url), url
+        else:
+            assert doctor.devices_take(url), url
+
+
+def test_doctor_names_an_address_that_no_device_takes(tmp_path: Path, capsys: Capsys) -> None:
+    words = ("--upstream", "static", "--url", "ws://gpu:8080/v1/realtime", "--key-file", str(tmp_path / "k"))
+    (tmp_path / "k").write_text("house-key")
+    data = str(tmp_path / "data")
+    assert command("init", "--data", data, "--issuer", "http://box:8787", *words) == 0
+    capsys.readouterr()
+    assert command("doctor", "--data", data) == 1
+    shown = capsys.readouterr().out
+    assert "FAIL issuer http://box:8787: devices refuse it" in shown
+    assert "FAIL profile default: ws://gpu:8080/v1/realtime: devices refuse it" in shown
+    assert shown.count("its .local name") == 2
 
 
 def test_a_certificate_is_judged(tmp_path: Path) -> None:
