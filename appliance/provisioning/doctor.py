@@ -53,7 +53,7 @@ async def examine(data: Path, certificate: Path | None = None) -> AsyncIterator[
     if not devices_take(configured.issuer):
         yield Finding(f"issuer {configured.issuer}: {_REFUSED}", _IN_HOUSE.format("https"))
     for path in _private_files(configured):
-        if path.exists() and path.stat().st_mode & 0o077:
+        if _open_to_others(path):
             yield Finding(f"{path} can be read by others", f"type: chmod 600 {path}")
     offered: dict[str, Profile] = dict(configured.profiles)
     async for finding in _database(configured, offered):
@@ -64,6 +64,13 @@ async def examine(data: Path, certificate: Path | None = None) -> AsyncIterator[
         yield await _clock(configured, client)
     async for finding in _certificates(configured, certificate):
         yield finding
+
+
+def _open_to_others(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & 0o077)
+    except OSError:  # not there, or where we may not look: whoever needs it tells
+        return False
 
 
 def devices_take(url: str) -> bool:

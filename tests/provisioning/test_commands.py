@@ -138,6 +138,19 @@ def test_serve_speaks_tls_and_says_the_pin(tmp_path: Path, monkeypatch: pytest.M
     assert "not trusted" not in "\n".join(trusted)
 
 
+def test_a_place_where_nobody_may_look_is_told_in_a_line(tmp_path: Path, capsys: Capsys) -> None:
+    """A name that is too long stands for a directory that is closed: as root the tests may look everywhere."""
+    closed = "k" * 300
+    assert command("init", "--data", str(tmp_path / closed)) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("voice-provisioning: cannot write")
+    assert said.count("\n") == 1
+    data = str(tmp_path / "data")
+    assert command("init", "--data", data, "--api-key-file", closed) == 0
+    assert command("doctor", "--data", data) == 1
+    assert "FAIL profile default: cannot read the key file" in capsys.readouterr().out
+
+
 def test_doctor_keeps_no_device_waiting(tmp_path: Path) -> None:
     """Neither while it looks through a large database, nor while somebody reads what it says."""
 
