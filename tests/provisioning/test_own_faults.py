@@ -70,6 +70,23 @@ def test_a_database_that_takes_no_writes_is_told_and_comes_back(
         asyncio.run(story(upstream))
 
 
+def test_a_poll_without_its_code_is_no_wrong_code(tmp_path: Path, capsys: Capsys) -> None:
+    grant = "grant_type=urn:ietf:params:oauth:grant-type:device_code"
+
+    async def story(upstream: FakeUpstream) -> None:
+        async with enrolled(tmp_path, capsys, upstream) as (_, device, __):
+            for code, error in (
+                ("", "invalid_request"),
+                ("&device_code=", "invalid_request"),
+                ("&device_code=x", "invalid_grant"),
+            ):
+                refused = await device.form("/oauth/token", f"{ASKED}&{grant}{code}")
+                assert (refused.status, json.loads(refused.body)["error"]) == (400, error)
+
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
 def test_a_wrong_method_is_told_which_ones_there_are(tmp_path: Path, capsys: Capsys) -> None:
     async def story(upstream: FakeUpstream) -> None:
         async with enrolled(tmp_path, capsys, upstream) as (_, device, __):
