@@ -147,23 +147,26 @@ async def _await_token(
             response = await signed.post_form(metadata.token_endpoint, fields)
             if response.status == 200:
                 return read(response, Granted, metadata.issuer)
-            refused = refusal(response, metadata.issuer)
+            passes = response.status >= 500 or response.status == 429  # a service, or what is before it, that restarts
+            busy = as_refusal("temporarily_unavailable", retry_after_s(response))
+            refused = busy if passes else refusal(response, metadata.issuer)
         except ProvisioningError as error:
             if error.code not in _PASSES:
                 raise
-            refused = error
-        if refused.code == "slow_down" or refused.code in _PASSES:
+            refused, passes = error, True
+        if refused.code == "slow_down" or passes:
             interval_s += _SLOW_DOWN_S
         elif refused.code != "authorization_pending":
             raise refused
-        if not announced and refused.code not in _PASSES:
+        if not announced and not passes:
             announced = True
             told()
         # Sleeps are counted, not a clock read: the wall clock may leap from 1970 to today while we wait.
-        waited_s += interval_s
+        pause_s = max(interval_s, refused.retry_after_s or 0.0)
+        waited_s += pause_s
         if waited_s > authorization.expires_in:
-            raise refused if refused.code in _PASSES else as_refusal("expired_token")
-        await sleep(interval_s)
+            raise refused if passes else as_refusal("expired_token")
+        await sleep(pause_s)
 
 
 def _spoken(code: str) -> str:

@@ -195,8 +195,9 @@ def _grant(response: Response, url: str) -> Grant:
 
 def refusal(response: Response, url: str) -> ProvisioningError:
     """The error for a refusal (RFC 9457), in words."""
-    problem = read(response, _Problem, url)
+    problem, wait_s = read(response, _Problem, url), retry_after_s(response)
     if problem.code not in _REFUSALS:
-        return reach.bad_answer(urlsplit(url).netloc, f"status {response.status} with a code we do not know")
+        what = f"status {response.status} with a code we do not know"
+        return reach.bad_answer(urlsplit(url).netloc, what, wait_s)
     message, hint, retry = _REFUSALS[problem.code]
-    return ProvisioningError(message, hint=hint, code=problem.code, retry=retry, retry_after_s=retry_after_s(response))
+    return ProvisioningError(message, hint=hint, code=problem.code, retry=retry, retry_after_s=wait_s)

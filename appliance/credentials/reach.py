@@ -71,16 +71,18 @@ def wrong_key(where: str) -> ProvisioningError:
     )
 
 
-def bad_answer(where: str, what: str) -> ProvisioningError:
+def bad_answer(where: str, what: str, retry_after_s: float | None = None) -> ProvisioningError:
     """The error for an answer that is none of the protocol's: ``code`` "bad_answer", ``retry`` True.
 
-    Retry, because the usual cause passes: a Wi-Fi login page or a proxy in front of a restarting service.
+    Retry, because the usual cause passes: a Wi-Fi login page or a proxy in front of a restarting service, which may
+    say for how long.
     """
     return ProvisioningError(
         f"{where} does not answer like a provisioning service: {what}",
         hint="check [provisioning] url, and whether the network wants a login",
         code="bad_answer",
         retry=True,
+        retry_after_s=retry_after_s,
     )
 
 

@@ -112,7 +112,7 @@ def read(response: Response, kind: type[_Answer], where: str) -> _Answer:
         return msgspec.json.decode(response.body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError):
         what = f"status {response.status} with a body we cannot read"
-        raise reach.bad_answer(urlsplit(where).netloc, what) from None
+        raise reach.bad_answer(urlsplit(where).netloc, what, retry_after_s(response)) from None
 
 
 def retry_after_s(response: Response) -> float | None:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -90,9 +90,10 @@ def create(
     app.add_exception_handler(RequestValidationError, _on_malformed)
     routes.install(app)
     app.add_exception_handler(HTTPException, _on_http)
-    # ConfigError: the file with the database's password is gone.
-    for away in (OperationalError, InterfaceError, PoolTimeoutError, ConfigError):
+    # InternalError: a server that takes no writes now. ConfigError: the file with the database's password is gone.
+    for away in (OperationalError, InterfaceError, InternalError, PoolTimeoutError, ConfigError):
         app.add_exception_handler(away, _on_database)
+    app.add_exception_handler(Exception, _on_fault)
     app.add_middleware(Envelope, admission=admission)
     return app
 
@@ -212,7 +213,14 @@ async def _on_http(request: Request, error: Exception) -> Response:
     if page := guard.not_found(request):
         return page
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
-    return problems.answer(request, RefusalError(error.status_code, code, "there is nothing like this here"))
+    response = problems.answer(request, RefusalError(error.status_code, code, "there is nothing like this here"))
+    response.headers.update(error.headers or {})  # RFC 9110 §15.5.6: which methods there are instead
+    return response
+
+
+async def _on_fault(request: Request, _: Exception) -> Response:
+    # Whatever it is, it goes on to the log with its trace.
+    return problems.answer(request, RefusalError(500, "server_error", "a fault of this service; its log says more"))
 
 
 async def _on_database(request: Request, error: Exception) -> Response:

@@ -151,7 +151,7 @@ async def poll(connection: AsyncConnection, device_code: str, thumbprint: str, n
         await connection.execute(update(table).where(by_code).values(polled_ms=now_ms, interval_s=interval_s))
         return Polled(error="slow_down" if early else "authorization_pending")
     device = await devices.find(connection, thumbprint)
-    if device is None or device.status != "active":
+    if device is None or device.status != "active" or device.thumbprint != thumbprint:
         return Polled(error="access_denied")
     token = await devices.issue_token(connection, device.id, thumbprint, now_ms)
     return Polled(device_id=device.id, profile=device.profile, token=token)

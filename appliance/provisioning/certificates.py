@@ -24,6 +24,7 @@ class Certificate(msgspec.Struct, frozen=True):
 
     pin: str
     names: tuple[str, ...]
+    begins: dt.datetime
     ends: dt.datetime
 
     def fits(self, host: str) -> bool:
@@ -79,4 +80,4 @@ def _describe(found: x509.Certificate) -> Certificate:
     except x509.ExtensionNotFound:
         names = []
     pin = base64.urlsafe_b64encode(hashlib.sha256(public).digest()).rstrip(b"=").decode()
-    return Certificate(pin=pin, names=tuple(names), ends=found.not_valid_after_utc)
+    return Certificate(pin=pin, names=tuple(names), begins=found.not_valid_before_utc, ends=found.not_valid_after_utc)

@@ -68,7 +68,7 @@ async def read_device(request: Request, service: CurrentService) -> Response:
         sessions_left_today=quota.left_today(caller.allowance, offer.profile.limits, now_ms) if offer else None,
     ).model_dump()
     tag = f'"{hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:32]}"'
-    if _matches(request.headers.get("if-none-match", ""), tag):
+    if _matches(",".join(request.headers.getlist("if-none-match")), tag):  # a list may come in several lines
         return Response(status_code=304, headers={"ETag": tag})
     return JSONResponse(content, headers={"ETag": tag})
 

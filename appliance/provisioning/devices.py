@@ -219,14 +219,15 @@ async def remove(connection: AsyncConnection, token: str, proof: Proof, now_ms: 
     Raises:
         RefusalError: the token belongs to another key.
     """
-    query = select(ACCESS_TOKENS.c.device_id, ACCESS_TOKENS.c.thumbprint).where(
-        ACCESS_TOKENS.c.token_sha256 == secrets.digest(token)
-    )
-    row = (await connection.execute(query)).one_or_none()
+    ended, present = ACCESS_TOKENS.c.revoked_ms, DEVICES.c.thumbprint.label("present")
+    query = select(ACCESS_TOKENS.c.device_id, ACCESS_TOKENS.c.thumbprint, ended, present).join(DEVICES)
+    row = (await connection.execute(query.where(ACCESS_TOKENS.c.token_sha256 == secrets.digest(token)))).one_or_none()
     if row is None:
         return
     if row.thumbprint != proof.thumbprint:
         raise RefusalError(400, "invalid_grant", "the token is bound to another key")
+    if row.revoked_ms is not None and row.thumbprint != row.present:
+        return  # of a key that was changed since, and may be in other hands
     await end_tokens(connection, row.device_id, now_ms)
     # What the owner revoked or suspended stays so: a farewell must not be a way back.
     still_active = (DEVICES.c.id == row.device_id) & (DEVICES.c.status == "active")

@@ -31,6 +31,8 @@ from appliance.provisioning.settings import Settings
 _CLOCK_OFF_AT_MOST_S = 120.0
 _SHIPPED = 1_735_689_600  # 2025-01-01: an earlier clock was never set
 _RENEW_DAYS = 14
+_REFUSED = "devices refuse it, for unencrypted they take addresses and .local names only"
+_IN_HOUSE = "use {}://, its address in the house, or its .local name"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -48,8 +50,10 @@ async def examine(data: Path, certificate: Path | None = None) -> AsyncIterator[
         yield Finding(f"configuration: {error.message}", error.hint or "correct it")
         return
     yield Finding(f"configuration: {len(configured.profiles)} profile(s), issuer {configured.issuer or 'by request'}")
+    if not devices_take(configured.issuer):
+        yield Finding(f"issuer {configured.issuer}: {_REFUSED}", _IN_HOUSE.format("https"))
     for path in _private_files(configured):
-        if path.exists() and path.stat().st_mode & 0o077:
+        if _open_to_others(path):
             yield Finding(f"{path} can be read by others", f"type: chmod 600 {path}")
     offered: dict[str, Profile] = dict(configured.profiles)
     async for finding in _database(configured, offered):
@@ -60,6 +64,24 @@ async def examine(data: Path, certificate: Path | None = None) -> AsyncIterator[
         yield await _clock(configured, client)
     async for finding in _certificates(configured, certificate):
         yield finding
+
+
+def _open_to_others(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & 0o077)
+    except OSError:  # not there, or where we may not look: whoever needs it tells
+        return False
+
+
+def devices_take(url: str) -> bool:
+    """Whether a device sends its secrets to this address, which `settings` has passed (``credentials.reach`` decides).
+
+    A name without a dot is a container's or this network's here, and anything at all where the device is.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    address = ":" in host or host.replace(".", "").isdigit()
+    return parts.scheme not in ("http", "ws") or address or host == "localhost" or host.endswith(".local")
 
 
 def _private_files(configured: Settings) -> list[Path]:
@@ -78,22 +100,42 @@ async def _database(configured: Settings, offered: dict[str, Profile]) -> AsyncI
         yield Finding(f"database: {error.message}", error.hint)
         return
     engine = database.connect(configured.store)
+    found: list[Finding] = []  # told when the database is let go: whoever reads them may take his time
     try:
-        async with engine.connect() as connection:
+        async with engine.connect() as connection:  # which may write: else nothing would say that it can be written
             database.check_version(await database.version(connection), configured.store)
-            yield await _state_of(connection, sqlite=configured.store.path is not None)
+        # What takes long on a large fleet must not keep devices from writing meanwhile.
+        async with engine.execution_options(reading=True).connect() as connection:
+            found.append(await _state_of(connection, sqlite=configured.store.path is not None))
+            faulty = set()
             for listed in await profiles.listed(connection, configured):
                 if listed.profile is None:
-                    yield Finding(listed.fault, f"correct it: voice-provisioning profiles set {listed.name} FILE")
+                    faulty.add(listed.name)
+                    remedy = f"correct it: voice-provisioning profiles set {listed.name} FILE"
+                    found.append(Finding(listed.fault, remedy))
                 else:
                     offered[listed.name] = listed.profile
+            found += await _without_profile(connection, {*offered, *faulty})
     except (ConfigError, StateError) as error:
-        yield Finding(f"database: {error.message}", error.hint)
+        found.append(Finding(f"database: {error.message}", error.hint))
     except SQLAlchemyError as error:
         unusable = database.unusable(configured.store, error)
-        yield Finding(f"database: {unusable.message}", unusable.hint)
+        found.append(Finding(f"database: {unusable.message}", unusable.hint))
     finally:
         await engine.dispose()
+    for finding in found:
+        yield finding
+
+
+async def _without_profile(connection: AsyncConnection, known: set[str]) -> list[Finding]:
+    having = select(DEVICES.c.profile, func.count().label("devices")).where(DEVICES.c.status == "active")
+    rows = await connection.execute(having.group_by(DEVICES.c.profile).order_by(DEVICES.c.profile))
+    remedy = "make it again, or give them another one: voice-provisioning devices profile ID NAME"
+    return [
+        Finding(f"profile {row.profile}: there is none, and {row.devices} active device(s) have it", remedy)
+        for row in rows
+        if row.profile not in known
+    ]
 
 
 async def _state_of(connection: AsyncConnection, *, sqlite: bool) -> Finding:
@@ -122,6 +164,8 @@ async def _profile(configured: Settings, name: str, profile: Profile, client: ht
         if error.detail.startswith(upstream.NO_ANSWER):
             remedy = "is this machine on the network, and base_url right?"
         return Finding(f"profile {name}: {error.detail}", remedy)
+    if not devices_take(source.connect_url):
+        return Finding(f"profile {name}: {source.connect_url}: {_REFUSED}", _IN_HOUSE.format("wss"))
     took_ms = (time.perf_counter() - started_s) * 1000
     if isinstance(profile.source, OpenAISource):
         return Finding(f"profile {name}: minted a secret for {minted.model} in {took_ms:.0f} ms and threw it away")
@@ -164,19 +208,27 @@ async def _certificates(configured: Settings, path: Path | None) -> AsyncIterato
     if not configured.issuer.startswith("https://"):
         return
     try:
-        shown = await _shown(host, urlsplit(configured.issuer).port or 443)
+        shown, trusted = await _shown(host, urlsplit(configured.issuer).port or 443)
     except (OSError, TimeoutError) as error:
         what = f"certificate: nothing answers TLS at {configured.issuer} ({type(error).__name__})"
         yield Finding(what, "start the service or its proxy, check DNS and port")
         return
-    yield judge(f"certificate at {configured.issuer}", shown, host, dt.datetime.now(dt.UTC))
+    yield judge(f"certificate at {configured.issuer}", shown, host, dt.datetime.now(dt.UTC), trusted=trusted)
 
 
-async def _shown(host: str, port: int) -> Certificate:
-    # Only looked at: nothing is sent over this connection, so it may be shown anything.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+async def _shown(host: str, port: int) -> tuple[Certificate, bool]:
+    """The certificate that a server shows, and whether this machine trusts it."""
+    try:
+        return await _shown_to(ssl.create_default_context(), host, port), True
+    except ssl.SSLCertVerificationError:
+        # Only looked at: nothing is sent over this connection, so it may be shown anything.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return await _shown_to(context, host, port), False
+
+
+async def _shown_to(context: ssl.SSLContext, host: str, port: int) -> Certificate:
     async with asyncio.timeout(5):
         _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host)
         raw = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
@@ -184,9 +236,12 @@ async def _shown(host: str, port: int) -> Certificate:
     return certificates.from_der(raw)
 
 
-def judge(what: str, found: Certificate, host: str, now: dt.datetime) -> Finding:
+def judge(what: str, found: Certificate, host: str, now: dt.datetime, *, trusted: bool = True) -> Finding:
     """What a certificate is worth to devices that call ``host``."""
     left = (found.ends - now).days
+    if found.begins > now:
+        remedy = "set this machine's clock if it is behind; else wait, or get one that holds now"
+        return Finding(f"{what}: not valid before {found.begins:%Y-%m-%d %H:%M} UTC", remedy)
     if found.ends <= now:
         return Finding(f"{what}: ended on {found.ends:%Y-%m-%d}", "renew it; devices refuse it, but for pinned ones")
     if left < _RENEW_DAYS:
@@ -195,4 +250,5 @@ def judge(what: str, found: Certificate, host: str, now: dt.datetime) -> Finding
         return Finding(
             f"{what}: made out to {', '.join(found.names) or 'nobody'}", f"get one for {host}, or use its pin"
         )
-    return Finding(f"{what}: good for {left} day(s); pin spki-sha256={found.pin}")
+    doubt = "" if trusted else " by its dates, but not trusted here (is the chain whole?): devices need its pin"
+    return Finding(f"{what}: good for {left} day(s){doubt}; pin spki-sha256={found.pin}")

@@ -43,7 +43,7 @@ def prepare(data: Path, choices: Choices) -> list[str]:
         StateError: the directory cannot be written.
     """
     config = data / settings.CONFIG_NAME
-    if config.exists() and choices.any_given:
+    if os.path.exists(config) and choices.any_given:  # noqa: PTH110  # Path.exists() raises where it may not look
         raise ConfigError(f"{config} exists already", hint="edit it, or leave out the options")
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -29,6 +29,7 @@ _POLL_ERRORS = {
     "expired_token": "the code has expired: start again",
     "access_denied": "the owner has refused this device",
     "invalid_grant": "the device code is unknown or bound to another key",
+    "invalid_request": "missing or malformed: device_code",
 }
 
 
@@ -110,7 +111,9 @@ async def token(request: Request, service: CurrentService, form: Annotated[Token
     now_ms = service.now_ms()
     async with service.engine.begin() as connection:
         await devices.remember(connection, proof, now_ms)
-        polled = await authorizations.poll(connection, form.device_code, proof.thumbprint, now_ms)
+        polled = authorizations.Polled(error="invalid_request")  # RFC 6749 §5.2: what is missing is no wrong grant
+        if form.device_code:
+            polled = await authorizations.poll(connection, form.device_code, proof.thumbprint, now_ms)
     if polled.token is None:
         raise RefusalError(400, polled.error, _POLL_ERRORS[polled.error])
     return JSONResponse(

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from appliance.errors import ConfigError
 from appliance.provisioning import database
 from appliance.provisioning.schema import ACCESS_TOKENS, AUDIT, MINTS, REPORTS
 
@@ -52,7 +53,7 @@ async def sweep_for_ever(
         await sleep(EVERY_S * (0.5 + random()))  # not at the start, when devices come, and not in step with others
         try:
             gone = await sweep(engine, days, int(now() * 1000), sleep)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, ConfigError) as error:  # ConfigError: the file with the password is gone
             _log.warning("old rows stay for now: %s", type(error).__name__)
             continue
         if gone:

@@ -6,7 +6,9 @@ Provider texts are not passed on or logged: they can quote the key.
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +23,8 @@ from appliance.provisioning.settings import Settings
 SECRET_LIFE_S = 60
 NO_ANSWER = "no answer from"
 _TIMEOUT = httpx2.Timeout(15.0, connect=5.0)
+_WITHIN_S = 30.0  # all tries and models together, however slowly it speaks; well before `abandoned` takes us for dead
+_ANSWER_AT_MOST = 1_048_576  # bytes; ours is the session again, 64 KiB at most, and a few members
 _LIMITS = httpx2.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=60.0)
 
 
@@ -69,6 +73,16 @@ class Upstream(Protocol):
         """
 
 
+class _Reply(msgspec.Struct, frozen=True):
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    took_s: float
+
+    def __repr__(self) -> str:
+        return f"_Reply({self.status})"  # the content is a secret
+
+
 class _Answer(msgspec.Struct, frozen=True):
     value: str
     expires_at: int
@@ -110,74 +124,85 @@ class OpenAIUpstream:
         except ConfigError as error:
             raise UpstreamError("upstream_unavailable", str(error)) from None
         headers = {"Authorization": f"Bearer {key}", "OpenAI-Safety-Identifier": safety_identifier}
-        for model in self._models[:-1]:
-            response = await self._ask(model, headers)
-            if not _model_is_gone(response):
-                return self._minted(response, model)
-        return self._minted(await self._ask(self._models[-1], headers), self._models[-1])
-
-    async def _ask(self, model: str, headers: dict[str, str]) -> httpx2.Response:
-        body = {**self._body, "session": {**self._session, "model": model}}
         try:
-            try:
-                return await self._client.post(self._url, json=body, headers=headers)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout):
-                return await self._client.post(self._url, json=body, headers=headers)
-        except httpx2.TransportError as error:
+            async with asyncio.timeout(_WITHIN_S):
+                for model in self._models[:-1]:
+                    reply = await self._ask(model, headers)
+                    if not _model_is_gone(reply):
+                        return self._minted(reply, model)
+                return self._minted(await self._ask(self._models[-1], headers), self._models[-1])
+        except (httpx2.RequestError, httpx2.InvalidURL, TimeoutError) as error:
             # The exception's text may hold headers of a malformed answer; its class says enough.
             detail = f"{NO_ANSWER} {self._url} ({type(error).__name__})"
             raise UpstreamError("upstream_unavailable", detail) from None
 
-    def _minted(self, response: httpx2.Response, model: str) -> Minted:
-        if response.status_code not in (200, 201):
-            raise _failure(response, self._url)
-        return _minted(response, model)
+    async def _ask(self, model: str, headers: dict[str, str]) -> _Reply:
+        body = {**self._body, "session": {**self._session, "model": model}}
+        request = self._client.build_request("POST", self._url, json=body, headers=headers)
+        try:
+            response = await self._client.send(request, stream=True)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            response = await self._client.send(request, stream=True)
+        content = bytearray()
+        try:
+            async for piece in response.aiter_bytes():
+                content += piece
+                if len(content) > _ANSWER_AT_MOST:
+                    detail = f"{self._url} answers with more than {_ANSWER_AT_MOST} bytes: check base_url"
+                    raise UpstreamError("upstream_unavailable", detail, request_id=_request_id(response.headers))
+        finally:
+            await response.aclose()
+        return _Reply(response.status_code, response.headers, bytes(content), response.elapsed.total_seconds())
+
+    def _minted(self, reply: _Reply, model: str) -> Minted:
+        if reply.status not in (200, 201):
+            raise _failure(reply, self._url)
+        return _minted(reply, model)
 
 
-def _request_id(response: httpx2.Response) -> str | None:
-    value = response.headers.get("x-request-id", "")
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    value = headers.get("x-request-id", "")
     return value if re.fullmatch(r"[\w.:-]{1,128}", value, re.ASCII) else None
 
 
-def _minted(response: httpx2.Response, model: str) -> Minted:
-    request_id = _request_id(response)
+def _minted(reply: _Reply, model: str) -> Minted:
+    request_id = _request_id(reply.headers)
     try:
-        value = msgspec.json.decode(response.content, type=_Answer).value
+        value = msgspec.json.decode(reply.content, type=_Answer).value
     except (msgspec.DecodeError, UnicodeDecodeError):
         value = ""
     if not value or not value.isascii() or not value.isprintable():
         raise UpstreamError("upstream_unavailable", "the provider's answer holds no secret", request_id=request_id)
     # Not expires_at minus our clock: ours may be off. The provider counts from its answer, we from receiving it.
-    elapsed_s = response.elapsed.total_seconds()
-    expires_in_s = max(1, SECRET_LIFE_S - int(elapsed_s) - 1)
+    expires_in_s = max(1, SECRET_LIFE_S - int(reply.took_s) - 1)
     return Minted(value=Secret(value), expires_in_s=expires_in_s, model=model, request_id=request_id)
 
 
-def _codes(response: httpx2.Response) -> set[str]:
+def _codes(reply: _Reply) -> set[str]:
     try:
-        error = msgspec.json.decode(response.content, type=_Failure).error
+        error = msgspec.json.decode(reply.content, type=_Failure).error
     except (msgspec.DecodeError, UnicodeDecodeError):
         return set()
     return {code for code in (error.code, error.type) if code and re.fullmatch(r"\w{1,64}", code, re.ASCII)}
 
 
-def _model_is_gone(response: httpx2.Response) -> bool:
-    return response.status_code == 404 or (response.status_code == 400 and "model_not_found" in _codes(response))
+def _model_is_gone(reply: _Reply) -> bool:
+    return reply.status == 404 or (reply.status == 400 and "model_not_found" in _codes(reply))
 
 
-def _failure(response: httpx2.Response, url: str) -> UpstreamError:
-    codes = _codes(response)
-    said = f"{url} answered {response.status_code} {' '.join(sorted(codes))}".rstrip()
-    request_id = _request_id(response)
-    if response.status_code == 429 and codes & {"insufficient_quota", "billing_hard_limit_reached"}:
+def _failure(reply: _Reply, url: str) -> UpstreamError:
+    codes = _codes(reply)
+    said = f"{url} answered {reply.status} {' '.join(sorted(codes))}".rstrip()
+    request_id = _request_id(reply.headers)
+    if reply.status == 429 and codes & {"insufficient_quota", "billing_hard_limit_reached"}:
         return UpstreamError("spend_limit", f"{said}: raise the provider's limit or add credit", request_id=request_id)
-    if response.status_code == 429:
-        wait = response.headers.get("retry-after", "")
+    if reply.status == 429:
+        wait = reply.headers.get("retry-after", "")
         wait_s = min(int(wait), 3_600) if re.fullmatch(r"[0-9]{1,6}", wait) else 5
         return UpstreamError("overloaded", said, retry_after_s=wait_s, request_id=request_id)
-    if response.status_code in (401, 403):
+    if reply.status in (401, 403):
         said += ": the provider refuses our key; check api_key_file (voice-provisioning doctor)"
-    elif response.status_code < 500:
+    elif reply.status < 500:
         said += ": the provider refuses our request; check base_url and the session in server.toml"
     return UpstreamError("upstream_unavailable", said, request_id=request_id)
 

@@ -138,6 +138,23 @@ def test_a_network_that_fails_meanwhile_is_waited_out(tmp_path: Path) -> None:
     run(tmp_path, story)
 
 
+def test_a_service_that_restarts_meanwhile_is_waited_out(tmp_path: Path) -> None:
+    """The owner is about to type the code: it must not die of an answer that says nothing about it."""
+
+    async def story(trial: Trial) -> None:
+        busy = http(503, {"error": "temporarily_unavailable"}, Retry_After="12")
+        answers = [busy, PENDING, http(502, b"<html>"), http(500, b"oops"), http(429, b""), PENDING, GRANTED]
+        opened = http(200, {"device_code": "dc", "user_code": "019450730", "expires_in": 600})
+        await trial.enrol(trial.metadata(), opened, *answers, token=None)
+        assert trial.slept == [12, 10, 15, 20, 25, 25]
+        assert len(trial.told) == 1
+        with pytest.raises(ProvisioningError) as refused:
+            await trial.enrol(trial.metadata(), opened, PENDING, http(503, b"", Retry_After="3600"), token=None)
+        assert (refused.value.code, refused.value.retry_after_s) == ("temporarily_unavailable", 3600)
+
+    run(tmp_path, story)
+
+
 def test_a_code_is_digits_whatever_the_service_sends(tmp_path: Path) -> None:
     async def story(trial: Trial) -> None:
         opened = http(200, {"device_code": "dc", "user_code": "01 9\n45-0<b>730", "expires_in": 60})

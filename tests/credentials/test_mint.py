@@ -173,6 +173,13 @@ def test_no_answer_escapes_the_taxonomy(status: int, body: bytes, wait: str) -> 
     assert refused.value.code == "bad_answer"
 
 
+@pytest.mark.parametrize("body", [b"<html>503 Service Unavailable</html>", b'{"code": "of_a_proxy"}'])
+def test_a_proxy_that_says_when_to_come_back_is_heard(body: bytes) -> None:
+    with pytest.raises(ProvisioningError) as refused:
+        raise refusal(Response(503, {"retry-after": "7"}, body), "http://127.0.0.1/v1/sessions")
+    assert (refused.value.code, refused.value.retry, refused.value.retry_after_s) == ("bad_answer", True, 7)
+
+
 @given(wait=st.text() | st.integers().map(str))
 def test_any_retry_after_is_bounded(wait: str) -> None:
     error = refusal(Response(429, {"retry-after": wait}, b'{"code": "quota_exceeded"}'), "http://a")

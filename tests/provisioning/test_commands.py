@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import io
 import json
 import re
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -14,13 +16,15 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
-from appliance.errors import ConfigError
+from appliance.credentials import reach
+from appliance.errors import ConfigError, ProvisioningError
 from appliance.provisioning import certificates, doctor, settings
 from appliance.provisioning.certificates import Certificate
 from tests.fakes.certificates import certificate as make_certificate
 from tests.fakes.upstream import FakeUpstream
-from tests.provisioning.running import command, make_data
+from tests.provisioning.running import Device, command, enrolment_token, make_data, service
 
 Capsys = pytest.CaptureFixture[str]
 NOW = dt.datetime(2026, 11, 27, tzinfo=dt.UTC)
@@ -102,7 +106,7 @@ def test_a_sign_in_link_is_shown_by_init_and_by_its_command(tmp_path: Path, caps
     assert re.fullmatch(r"http://10\.0\.0\.5:8787/sign-in\?token=vsl_[\w-]{43}\n", capsys.readouterr().out)
 
 
-def test_serve_speaks_tls_and_says_the_pin(tmp_path: Path) -> None:
+def test_serve_speaks_tls_and_says_the_pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate, key = make_certificate(tmp_path, "localhost", -1, 90)
     with FakeUpstream() as upstream:
         data = make_data(tmp_path, upstream.url)
@@ -123,15 +127,105 @@ def test_serve_speaks_tls_and_says_the_pin(tmp_path: Path) -> None:
             async def examined() -> list[str]:
                 return [finding.what async for finding in doctor.examine(data, certificate)]
 
-            said = "\n".join(asyncio.run(examined()))
-            assert f"pin spki-sha256={certificates.read(certificate).pin}" in said
+            said = asyncio.run(examined())
+            trusting_it = ssl.create_default_context(cafile=str(certificate))
+            monkeypatch.setattr(ssl, "create_default_context", lambda **_: trusting_it)
+            trusted = asyncio.run(examined())
             process.terminate()
             assert process.wait(10) == 0
+    assert f"pin spki-sha256={certificates.read(certificate).pin}" in said[-1]
+    assert "not trusted here" in said[-1]
+    assert "not trusted" not in "\n".join(trusted)
+
+
+def test_a_place_where_nobody_may_look_is_told_in_a_line(tmp_path: Path, capsys: Capsys) -> None:
+    """A name that is too long stands for a directory that is closed: as root the tests may look everywhere."""
+    closed = "k" * 300
+    assert command("init", "--data", str(tmp_path / closed)) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("voice-provisioning: cannot write")
+    assert said.count("\n") == 1
+    data = str(tmp_path / "data")
+    assert command("init", "--data", data, "--api-key-file", closed) == 0
+    assert command("doctor", "--data", data) == 1
+    assert "FAIL profile default: cannot read the key file" in capsys.readouterr().out
+
+
+def test_doctor_keeps_no_device_waiting(tmp_path: Path) -> None:
+    """Neither while it looks through a large database, nor while somebody reads what it says."""
+
+    async def story() -> None:
+        found = []
+        async for finding in doctor.examine(data):
+            found.append(finding.what)
+            with contextlib.closing(sqlite3.connect(data / settings.DATABASE_NAME, timeout=0)) as writer:
+                writer.execute("begin immediate")
+        assert any("whole" in what for what in found)
+
+    def writes(_: object, cursor: object, statement: str, *__: object) -> None:
+        if "quick_check" in statement:
+            with contextlib.closing(sqlite3.connect(data / settings.DATABASE_NAME, timeout=0)) as writer:
+                writer.execute("begin immediate")
+                written.append(cursor)
+
+    data, written = make_data(tmp_path, "http://127.0.0.1:1"), list[object]()
+    event.listen(Engine, "before_cursor_execute", writes)
+    try:
+        asyncio.run(story())
+    finally:
+        event.remove(Engine, "before_cursor_execute", writes)
+    assert written
+
+
+def test_doctor_finds_devices_whose_profile_has_gone(tmp_path: Path, capsys: Capsys) -> None:
+    with FakeUpstream() as upstream:
+        data = make_data(tmp_path, upstream.url)
+        guests = '[profiles.guests]\nkind = "static"\nurl = "wss://127.0.0.1:9"\nmodel = "m"\nkey = "k"\n'
+        toml = data / settings.CONFIG_NAME
+        whole = toml.read_text()
+        toml.write_text(whole + guests)
+        token = enrolment_token(data, capsys, "--profile", "guests")
+
+        async def story() -> None:
+            async with service(data) as running:
+                await Device(tmp_path / "device", running.url).enrol(token)
+
+        asyncio.run(story())
+        toml.write_text(whole)
+        assert command("doctor", "--data", str(data)) == 1
+        assert "FAIL profile guests: there is none, and 1 active device(s) have it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "host", ["box", "box.internal", "localhost", "box.local", "192.168.1.5", "[fd00::5]", "127.0.0.1", "a.example"]
+)
+def test_doctor_knows_what_devices_refuse(host: str) -> None:
+    for scheme in ("ws", "wss", "http", "https"):
+        url = f"{scheme}://{host}:8787"
+        try:
+            reach.check(url, secure="wss" if scheme[0] == "w" else "https", plain="ws" if scheme[0] == "w" else "http")
+        except ProvisioningError:
+            assert not doctor.devices_take(url), url
+        else:
+            assert doctor.devices_take(url), url
+
+
+def test_doctor_names_an_address_that_no_device_takes(tmp_path: Path, capsys: Capsys) -> None:
+    words = ("--upstream", "static", "--url", "ws://gpu:8080/v1/realtime", "--key-file", str(tmp_path / "k"))
+    (tmp_path / "k").write_text("house-key")
+    data = str(tmp_path / "data")
+    assert command("init", "--data", data, "--issuer", "http://box:8787", *words) == 0
+    capsys.readouterr()
+    assert command("doctor", "--data", data) == 1
+    shown = capsys.readouterr().out
+    assert "FAIL issuer http://box:8787: devices refuse it" in shown
+    assert "FAIL profile default: ws://gpu:8080/v1/realtime: devices refuse it" in shown
+    assert shown.count("its .local name") == 2
 
 
 def test_a_certificate_is_judged(tmp_path: Path) -> None:
     pin = "p" * 43
-    good = Certificate(pin, ("voice.example", "*.home.example"), NOW + dt.timedelta(days=90))
+    good = Certificate(pin, ("voice.example", "*.home.example"), NOW, NOW + dt.timedelta(days=90))
     assert doctor.judge("x", good, "voice.example", NOW).remedy == ""
     assert doctor.judge("x", good, "a.home.example", NOW).remedy == ""
     assert doctor.judge("x", good, "", NOW).remedy == ""
@@ -141,9 +235,12 @@ def test_a_certificate_is_judged(tmp_path: Path) -> None:
         ("voice.example", 3, "ends in 3"),
         ("voice.example", -1, "ended on"),
     ):
-        found = doctor.judge("x", Certificate(pin, good.names, NOW + dt.timedelta(days=days)), host, NOW)
+        found = doctor.judge("x", Certificate(pin, good.names, NOW, NOW + dt.timedelta(days=days)), host, NOW)
         assert message in found.what
         assert found.remedy
+    early = doctor.judge("x", good, "voice.example", NOW - dt.timedelta(hours=1))
+    assert "not valid before 2026-11-27 00:00 UTC" in early.what
+    assert early.remedy
     other, key = make_certificate(tmp_path, "b", -1, 90)
     (tmp_path / "torn.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     for certificate in (tmp_path / "none", tmp_path / "torn.pem"):

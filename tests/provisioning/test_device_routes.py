@@ -64,6 +64,8 @@ def test_a_device_reads_its_entry_once(tmp_path: Path, capsys: Capsys) -> None:
             for wanted in (tag, f'"other", W/{tag}', "*"):
                 unchanged = await read(device, known.token, If_None_Match=wanted)
                 assert (unchanged.status, unchanged.body) == (304, b"")
+            in_two_lines = await read(device, known.token, If_None_Match='"other"', if_none_match=tag)
+            assert in_two_lines.status == 304
             data = str(running.data)
             assert await asyncio.to_thread(command, "devices", "rename", known.device_id, "hall", "--data", data) == 0
             changed = await read(device, known.token, If_None_Match=tag)

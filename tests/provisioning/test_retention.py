@@ -11,6 +11,7 @@ from sqlalchemy import insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from appliance.errors import ConfigError
 from appliance.provisioning import audit, devices, retention, settings
 from appliance.provisioning.devices import Description
 from appliance.provisioning.schema import ACCESS_TOKENS, MINTS, REPORTS
@@ -79,7 +80,7 @@ def test_it_sweeps_every_hour_or_never_and_survives_a_database_that_is_away(
 ) -> None:
     caplog.set_level(logging.INFO)
     slept: list[float] = []
-    answers: list[int | Exception] = [OperationalError("", None, Exception()), 7, 0]
+    answers: list[int | Exception] = [OperationalError("", None, Exception()), ConfigError("no password"), 7, 0]
 
     async def sweep(*_: object) -> int:
         answer = answers.pop(0)
@@ -95,13 +96,14 @@ def test_it_sweeps_every_hour_or_never_and_survives_a_database_that_is_away(
     monkeypatch.setattr(retention, "sweep", sweep)
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(retention.sweep_for_ever(None, 400, lambda: 0.0, lambda: 0.5, sleep))  # type: ignore[arg-type]
-    assert slept == [3600.0] * 4
+    assert slept == [3600.0] * 5
     assert [record.message for record in caplog.records] == [
         "old rows stay for now: OperationalError",
+        "old rows stay for now: ConfigError",
         "deleted 7 row(s) older than 400 days",
     ]
     asyncio.run(retention.sweep_for_ever(None, 0, lambda: 0.0, lambda: 0.5, sleep))  # type: ignore[arg-type]
-    assert len(slept) == 4
+    assert len(slept) == 5
 
 
 def test_what_the_file_says_holds(tmp_path: Path) -> None:

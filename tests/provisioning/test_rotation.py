@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from appliance.credentials import enrolment, rotation
 from appliance.credentials.identity import Identity
 from appliance.credentials.mint import Minter
-from appliance.errors import ProvisioningError, StateError
+from appliance.errors import ProvisioningError, Secret, StateError
 from tests.fakes.upstream import FakeUpstream
 from tests.provisioning.running import Device, command, enrolled, enrolment_token, in_1970, make_data, service
 
@@ -58,6 +60,33 @@ def test_a_changed_key_keeps_the_device_and_ends_the_old_one(tmp_path: Path, cap
                 await device.minter(known).mint()
             assert not list(device.directory.glob(".*"))
             assert {path.stat().st_mode & 0o777 for path in device.directory.iterdir()} == {0o600}
+
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
+@pytest.mark.usefixtures("store")
+def test_an_old_key_has_no_say_any_more(tmp_path: Path, capsys: Capsys) -> None:
+    """Nor have its ended token and the code it enrolled with: the device is neither removed nor replaced."""
+
+    async def story(upstream: FakeUpstream) -> None:
+        data = await asyncio.to_thread(make_data, tmp_path, upstream.url)
+        token = await asyncio.to_thread(enrolment_token, data, capsys)
+        async with service(data) as running:
+            device = Device(tmp_path / "device", running.url)
+            asked = {"client_id": "voice-appliance", "enrolment_token": str(token)}
+            opened = json.loads((await device.form("/oauth/device_authorization", urlencode(asked))).body)
+            grant = "urn:ietf:params:oauth:grant-type:device_code"
+            poll = {"client_id": "voice-appliance", "grant_type": grant, "device_code": opened["device_code"]}
+            old = json.loads((await device.form("/oauth/token", urlencode(poll))).body)
+            known = enrolment.Enrolment(running.url, old["device_id"], Secret(old["access_token"]))
+            enrolment.save(known, device.directory)
+            assert (await change(device)).unconfirmed is None
+            again = await device.form("/oauth/token", urlencode(poll))
+            assert (again.status, json.loads(again.body)["error"]) == (400, "access_denied")
+            assert (await device.form("/oauth/revoke", urlencode({"token": known.token}))).status == 200
+            assert running.query("select status from devices") == [("active",)]
+            assert await talks(device) == known.device_id
 
     with FakeUpstream() as upstream:
         asyncio.run(story(upstream))

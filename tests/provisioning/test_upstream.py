@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gzip
 import json
 import socket
 from collections.abc import Awaitable, Callable
@@ -13,7 +15,7 @@ import pytest
 
 from appliance.credentials.enrolment import Enrolment
 from appliance.errors import ConfigError, ProvisioningError
-from appliance.provisioning import configuration
+from appliance.provisioning import abandoned, configuration
 from appliance.provisioning import upstream as upstreams
 from appliance.provisioning.configuration import OpenAIProfile, StaticProfile
 from tests.fakes.upstream import KEY, Answer, FakeUpstream
@@ -48,6 +50,13 @@ def test_every_provider_failure_has_its_code(tmp_path: Path, capsys: Capsys) -> 
         (Answer(200, b"\xff\xfe"), "upstream_unavailable", True, None),
         (Answer(302, b"", {"Location": "http://127.0.0.1:1/"}), "upstream_unavailable", True, None),
         (Answer(drop=True), "upstream_unavailable", True, None),
+        (Answer(200, b"no gzip", {"Content-Encoding": "gzip"}), "upstream_unavailable", True, None),
+        (
+            Answer(200, gzip.compress(bytes(50_000_000)), {"Content-Encoding": "gzip"}),
+            "upstream_unavailable",
+            True,
+            None,
+        ),
     ]
 
     async def story(running: Running, device: Device, known: Enrolment, upstream: FakeUpstream) -> None:
@@ -252,6 +261,46 @@ def test_a_provider_that_does_not_answer_in_time(
         assert len(upstream.asked) == 1
 
     run(tmp_path, capsys, story)
+
+
+@pytest.mark.parametrize("piece", [b"1\r\n \r\n", b"10000\r\n" + b" " * 65_536 + b"\r\n"], ids=["slow", "long"])
+def test_a_provider_that_never_ends_its_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: bytes) -> None:
+    """A byte now and then outlives every time limit between two bytes; a flood of them fills the memory."""
+    (tmp_path / "k").write_text(KEY)
+    sent, over = [0], asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while sent[0] < 100:
+                writer.write(piece)
+                await writer.drain()
+                sent[0] += 1
+                await asyncio.sleep(0.02)
+        writer.transport.abort()
+        over.set()
+
+    async def story() -> None:
+        server = await asyncio.start_server(drip, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with server, upstreams.http_client() as client:
+            section = OpenAIProfile(base_url=url, api_key_file="k", session={"model": "m"})
+            profile = configuration.from_file("x", "x", section)
+            source = upstreams.OpenAIUpstream(section, profile, tmp_path / "k", client)
+            with pytest.raises(upstreams.UpstreamError) as refused:
+                await source.mint("x")
+            assert refused.value.code == "upstream_unavailable"
+            assert sent[0] < 100, "it was not waited for to the end"
+            await over.wait()
+
+    monkeypatch.setattr(upstreams, "_WITHIN_S", 0.5)
+    asyncio.run(story())
+
+
+def test_the_whole_of_an_attempt_ends_before_it_is_taken_for_abandoned() -> None:
+    """Else its charge were given back, and it were granted all the same."""
+    assert upstreams._WITHIN_S * 1_000 <= abandoned.AFTER_MS / 2
 
 
 def _listed(base_url: str) -> configuration.Profile:
