@@ -260,6 +260,7 @@ class Duplex:
             self._capturer = Capturer(
                 pcm, chain.microphones, chain.reference, self._gate, self._listener, self._post, self._reply_sounds
             )
+            self._capturer.pump(self._clock(), self._far)  # it runs from here on, however long the loudspeaker takes
         elif not wanted and self._capturer is not None:
             self._close_capturer()
 

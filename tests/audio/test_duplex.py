@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,23 @@ def test_the_microphone_is_open_exactly_when_wanted(start: Start) -> None:
     assert rig.duplex.level_dbfs == -96
     assert len(rig.card.open_spans(Stream.CAPTURE)) == 1
     assert opened <= started.frame
+
+
+def test_the_microphone_runs_before_the_loudspeaker_is_opened(start: Start) -> None:
+    """Some cards take tenths of a second to open: the first word is said meanwhile."""
+    rig = start()
+    both = threading.Event()
+
+    def hold_up() -> None:
+        both.wait(5)
+
+    rig.duplex.ping(hold_up)
+    rig.duplex.set_microphone(True)
+    rig.duplex.set_speaker(True)
+    both.set()
+    rig.answered()
+    happened = [(event.stream, event.kind) for event in rig.card.events()]
+    assert happened.index((Stream.CAPTURE, Kind.STARTED)) < happened.index((Stream.PLAYBACK, Kind.OPENED))
 
 
 @pytest.mark.parametrize(
