@@ -43,6 +43,13 @@ class Cards:
                 f"audio.microphones = {list(self._audio.microphones)}: the card gives {pcm.channels} channel(s)",
                 hint=f"use channels 0 to {pcm.channels - 1}",
             )
+        reference = self._board.capture.reference
+        if reference is not None and reference >= pcm.channels:
+            pcm.close()
+            raise DeviceError(
+                f"capture.reference = {reference} of the board: the card gives {pcm.channels} channel(s)",
+                hint="copy the board profile, leave capture.reference out, and set capture.channels",
+            )
         return pcm
 
     def _open_capture(self, name: str) -> CapturePcm:

@@ -47,6 +47,16 @@ def test_a_channel_that_is_not_there_is_refused_with_those_that_are(virtual_card
     assert not card.capture_open
 
 
+def test_a_card_without_the_boards_reference_channel_is_refused(virtual_card: CardFactory) -> None:
+    card = virtual_card(mic_channels=2)
+    board = Board(name="test", capture=Capture(channels=6, reference=5))
+    both = Cards(Audio(capture="vhw", playback="vhw", microphones=(0,)), board, time.monotonic)
+    with pytest.raises(DeviceError, match=r"capture.reference = 5 .*2 channel") as caught:
+        both.open_capture()
+    assert "board profile" in caught.value.hint
+    assert not card.capture_open
+
+
 def test_closing_does_not_wait_for_what_is_in_the_ring(virtual_card: CardFactory) -> None:
     card = virtual_card()
     playback = cards("vhw", "vhw").open_playback()
