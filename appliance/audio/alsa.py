@@ -176,6 +176,15 @@ def card_names() -> list[str]:
     return list(alsaaudio.cards())
 
 
+def has_mixer(device: str) -> bool:
+    """Say whether a mixer can be opened."""
+    try:
+        alsaaudio.mixers(device=device)
+    except alsaaudio.ALSAAudioError:
+        return False
+    return True
+
+
 def set_control(device: str, setting: Setting) -> None:
     """Set one control of a mixer, all its channels alike.
 

@@ -30,6 +30,10 @@ class Cards:
         """Make the settings that the board needs; say what could not be made, empty if nothing. Blocks for a moment."""
         return mixer.make(self._board, self._audio)
 
+    def have_mixers(self) -> bool:
+        """Say whether the mixers that the board's settings are of are there. Blocks for a moment."""
+        return mixer.there(self._board, self._audio)
+
     def open_capture(self) -> CapturePcm:
         """Open the microphone.
 

@@ -137,6 +137,9 @@ def test_without_the_card_it_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
     trouble = mixer.make(profile, audio_of(profile))
     assert "'Left Output Mixer PCM' of hw:CARD=seeed2micvoicec: No such file" in trouble
     assert f"(and {len(profile.mixer) - 1} more)" in trouble
+    assert not mixer.there(profile, audio_of(profile))
+    VirtualMixer(tmp_path, "seeed2micvoicec", [])
+    assert mixer.there(profile, audio_of(profile)), "what it lacks is no reason to look for it"
 
 
 def test_the_mixer_of_a_card_that_is_not_the_boards_is_left_alone() -> None:
