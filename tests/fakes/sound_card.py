@@ -171,7 +171,7 @@ class Microphone:
         self._sound = sound.reshape(len(sound), -1)
         self.rate, self.channels, self.format = rate, self._sound.shape[1], sample_format
         self.frame_bytes = BYTES_PER_FRAME[sample_format] * self.channels
-        self._time, self._period, self._buffer = time, period or rate // 100, buffer_frames
+        self._time, self._period, self.buffer_frames = time, period or rate // 100, buffer_frames
         self._step, self.speed = step, speed
         self._begun_at: float | None = None
         self._base = self._taken = 0
@@ -186,7 +186,7 @@ class Microphone:
         if self._begun_at is None:
             self._begun_at = self._time()
         there = self.waiting()
-        if there > self._buffer:  # what was in the ring is lost, and the next reading starts anew
+        if there > self.buffer_frames:  # what was in the ring is lost, and the next reading starts anew
             self.overruns += 1
             self._base += self._taken + there
             self._taken, self._begun_at = 0, None
