@@ -42,11 +42,19 @@ class Pcm:
     def __init__(self, direction: int, device: str, rate: int, channels: int, periods: int) -> None:
         self.device = device
         self._word = "microphone" if direction == alsaaudio.PCM_CAPTURE else "loudspeaker"
-        self._pcm = self._open(direction, rate, channels, periods)
+        period = rate * PERIOD_MS // 1000
+        self._pcm = self._open(direction, rate, channels, period, periods)
         info = self._pcm.info()
         if info["rate"] != rate:  # period and ring were asked for in frames of another length
             self._pcm.close()
-            self._pcm = self._open(direction, info["rate"], channels, periods)
+            rate, period = info["rate"], info["rate"] * PERIOD_MS // 1000
+            self._pcm = self._open(direction, rate, channels, period, periods)
+            info = self._pcm.info()
+        least = period * periods // 2
+        if info["buffer_size"] < least:  # it has few periods, or short ones: ask for longer ones, or for more
+            self._pcm.close()
+            few, short = info["buffer_size"] // info["period_size"], info["period_size"]
+            self._pcm = self._open(direction, rate, channels, max(period, least // few), max(periods, least // short))
             info = self._pcm.info()
         self.rate: int = info["rate"]
         self.channels: int = info["channels"]
@@ -61,7 +69,7 @@ class Pcm:
             )
         self.frame_bytes = BYTES_PER_FRAME[self.format] * self.channels
 
-    def _open(self, direction: int, rate: int, channels: int, periods: int) -> alsaaudio.PCM:
+    def _open(self, direction: int, rate: int, channels: int, period: int, periods: int) -> alsaaudio.PCM:
         try:
             return alsaaudio.PCM(
                 direction,
@@ -70,7 +78,7 @@ class Pcm:
                 rate=rate,
                 channels=channels,
                 format=alsaaudio.PCM_FORMAT_S16_LE,
-                periodsize=rate * PERIOD_MS // 1000,
+                periodsize=period,
                 periods=periods,
             )
         except alsaaudio.ALSAAudioError as error:

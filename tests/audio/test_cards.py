@@ -40,6 +40,19 @@ def test_what_alsa_really_gave_is_read_back(virtual_card: CardFactory, rate: int
     assert (card.capture_open, card.playback_open) == (False, False)
 
 
+@pytest.mark.parametrize("name", ["vhw", "vplug"])
+@pytest.mark.parametrize("most_periods", [2, 3, 8])
+def test_a_card_of_few_periods_is_asked_for_longer_ones(
+    virtual_card: CardFactory, name: str, most_periods: int
+) -> None:
+    """Two periods of 10 ms would be lost with every hiccup of the machine."""
+    virtual_card(rate=44_100, most_periods=most_periods)
+    both = cards(name, name)
+    for pcm in (both.open_capture(), both.open_playback()):
+        assert pcm.buffer_frames >= 0.1 * pcm.rate
+        pcm.close()
+
+
 def test_a_channel_that_is_not_there_is_refused_with_those_that_are(virtual_card: CardFactory) -> None:
     card = virtual_card(mic_channels=2)
     with pytest.raises(DeviceError, match=r"\[0, 4\].*2 channel.*0 to 1"):
