@@ -60,6 +60,7 @@ class Pcm:
         self.channels: int = info["channels"]
         self.format: str = info["format_name"]
         self.buffer_frames: int = info["buffer_size"]
+        self.period_frames: int = info["period_size"]
         if self.format not in BYTES_PER_FRAME or self.rate < 8000:
             offers = f"it offers {self._pcm.getformats()}, rates {self._pcm.getrates()}"
             self._pcm.close()

@@ -56,7 +56,9 @@ class Player:
         self._ducked_at = 0.0
         self._replied_at = float("-inf")  # when a reply last sounded
         self._end = 0  # position of the last sample that matters
-        self._tail: Samples = np.zeros(min(int(TAIL_S * pcm.rate), pcm.buffer_frames // 4), np.int16)
+        tail = max(int(TAIL_S * pcm.rate), pcm.period_frames)  # what fills no period would not sound
+        self._near_frames = int(NEAR_S * pcm.rate) + (pcm.period_frames if tail == pcm.period_frames else 0)
+        self._tail: Samples = np.zeros(min(tail, pcm.buffer_frames // 4), np.int16)
         self._full = min(int(FILL_S * pcm.rate), pcm.buffer_frames - len(self._tail))
         self._refill = min(int(REFILL_S * pcm.rate), self._full // 2)
         self._progress: tuple[int, float] | None = None  # position, and when it was seen to move
@@ -184,7 +186,7 @@ class Player:
 
     @property
     def _near(self) -> bool:
-        return self.speaker.delay() <= NEAR_S * self.speaker.rate
+        return self.speaker.delay() <= self._near_frames
 
     @property
     def _hungry(self) -> bool:
@@ -276,7 +278,7 @@ class Player:
             refill = self._ducked_refill if self.loudness.ducked else self._refill
             return (self.speaker.delay() - refill) / rate
         if self._expecting and not self._tail_written:
-            return self.speaker.delay() / rate - NEAR_S
+            return (self.speaker.delay() - self._near_frames) / rate
         return (self._end - self.speaker.position()) / rate
 
     @property

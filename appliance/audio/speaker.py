@@ -28,6 +28,7 @@ class PlaybackPcm(Protocol):
     channels: int
     format: str
     buffer_frames: int
+    period_frames: int  # what ALSA converts goes to the card by whole periods
 
     def write(self, data: bytes) -> int | None: ...  # noqa: D102
     def delay(self) -> int | None: ...  # noqa: D102
@@ -138,7 +139,8 @@ class Speaker:
         if len(rest):
             stop = self.written + len(rest)
             faded = (rest * np.linspace(1.0, 0.0, len(rest), dtype=np.float32)).astype(np.int16)
-            self._write_again(np.concatenate((faded, np.zeros(4 * len(rest), np.int16))), stop, spans)
+            silent = np.zeros(max(4 * len(rest), self.pcm.period_frames), np.int16)
+            self._write_again(np.concatenate((faded, silent)), stop, spans)
         return {item: frames for item, frames in self._account(self.written).items() if frames}
 
     def reshape(self, envelope: Callable[[int], NDArray[np.float32]]) -> None:

@@ -97,7 +97,7 @@ class WavPlayback:
 
     def __init__(self, path: Path, clock: Clock, sounded: list[Samples]) -> None:
         self.rate, self.channels, self.format = SESSION_RATE, 1, "S16_LE"
-        self.buffer_frames = int(RING_S * self.rate)
+        self.buffer_frames, self.period_frames = int(RING_S * self.rate), 1
         self._path, self._clock, self._sounded = path, clock, sounded
         self._begun_at: float | None = None
         self._parts: list[Samples] = []

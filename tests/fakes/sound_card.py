@@ -56,6 +56,7 @@ class Loudspeaker:
         speed: float = 1.0,
     ) -> None:
         self.rate, self.channels, self.format, self.buffer_frames = rate, channels, sample_format, buffer_frames
+        self.period_frames = rate // 100
         self._time, self.zero, self._step, self.speed = time, time(), step, speed
         self._ring_from = 0  # card frame at which the present run began
         self._ring: list[Samples] = []
