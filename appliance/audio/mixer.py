@@ -53,5 +53,5 @@ def _failures(settings: Iterable[tuple[str, Setting]]) -> Iterator[DeviceError]:
 
 def mixer_of(device: str) -> str:
     """Name the mixer of an ALSA PCM: that of its card, or the name itself where it names no card."""
-    card = re.search(r"CARD=([^,]+)", device)
+    card = re.search(r"CARD=([^,]+)", device) or re.match(r"(?:plug)?hw:([^,=]+)", device)  # plughw:Zero,0 as well
     return f"hw:CARD={card[1]}" if card else device

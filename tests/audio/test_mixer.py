@@ -148,5 +148,7 @@ def test_the_mixer_of_a_card_that_is_not_the_boards_is_left_alone() -> None:
     assert {setting.direction for _, setting in mixer.settings_of(profile, elsewhere)} == {"capture"}
     assert mixer.settings_of(profile, Audio(capture="file:a.wav", playback="file:b.wav")) == []
     assert mixer.make(profile, Audio(capture="file:a.wav", playback="file:b.wav")) == ""
+    short = Audio(capture="plughw:seeed2micvoicec,0", playback="hw:seeed2micvoicec")
+    assert mixer.settings_of(profile, short) == mixer.settings_of(profile, audio_of(profile))
     other_device = Audio(capture=profile.capture.device, playback="dmix:CARD=seeed2micvoicec,DEV=0")
     assert len(mixer.settings_of(profile, other_device)) == len(profile.mixer)
