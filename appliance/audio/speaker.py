@@ -118,6 +118,9 @@ class Speaker:
         at = self.position()
         self.pcm.drop()
         # The ring moved on between asking and dropping; the difference is below a period and was heard.
+        return self._take_from(at)
+
+    def _take_from(self, at: int) -> Samples:
         self.running = False
         parts = [s[max(0, at - start) :] for start, s in self._memory if start + len(s) > at]
         while self._memory and self._memory[-1][0] >= at:
@@ -155,6 +158,11 @@ class Speaker:
         spans = tuple(self._spans)
         rest = self.rewind()
         self._write_again(rest[: max(0, end - self.written)], end, spans)
+
+    def go_on(self, at: int) -> None:
+        """Write again what a card has lost with its ring: it ran empty at position ``at``, which is not its end."""
+        spans, stop = tuple(self._spans), self.written
+        self._write_again(self._take_from(at), stop, spans)
 
     def _write_again(self, samples: Samples, stop: int, spans: tuple[tuple[int, int, str], ...]) -> None:
         """Write what was taken back, to the account of the items it belonged to, up to ``stop``."""
