@@ -54,7 +54,11 @@ class Pcm:
         if info["buffer_size"] < least:  # it has few periods, or short ones: ask for longer ones, or for more
             self._pcm.close()
             few, short = info["buffer_size"] // info["period_size"], info["period_size"]
-            self._pcm = self._open(direction, rate, channels, max(period, least // few), max(periods, least // short))
+            longer, more = max(period, least // few), max(periods, least // short)
+            try:
+                self._pcm = self._open(direction, rate, channels, longer, more)
+            except DeviceError:  # it has no memory for that
+                self._pcm = self._open(direction, rate, channels, period, periods)
             info = self._pcm.info()
         self.rate: int = info["rate"]
         self.channels: int = info["channels"]

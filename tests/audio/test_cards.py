@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import alsaaudio
 import numpy as np
 import pytest
 
@@ -51,6 +52,23 @@ def test_a_card_of_few_periods_is_asked_for_longer_ones(
     for pcm in (both.open_capture(), both.open_playback()):
         assert pcm.buffer_frames >= 0.1 * pcm.rate
         pcm.close()
+
+
+def test_a_card_that_refuses_a_longer_ring_keeps_its_own(
+    virtual_card: CardFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    virtual_card(rate=48_000, most_periods=2)
+    opened = alsaaudio.PCM
+
+    def refusing(*args: object, periodsize: int, **more: object) -> object:
+        if periodsize > 480:
+            raise alsaaudio.ALSAAudioError("Cannot allocate memory [vhw]")
+        return opened(*args, periodsize=periodsize, **more)
+
+    monkeypatch.setattr("appliance.audio.alsa.alsaaudio.PCM", refusing)
+    capture = cards("vhw", "vhw").open_capture()
+    assert capture.buffer_frames == 960
+    capture.close()
 
 
 def test_a_channel_that_is_not_there_is_refused_with_those_that_are(virtual_card: CardFactory) -> None:
