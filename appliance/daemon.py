@@ -28,7 +28,7 @@ from appliance.audio.capturer import check_microphones
 from appliance.audio.cards import Cards
 from appliance.audio.chain import Chain
 from appliance.audio.duplex import Duplex
-from appliance.audio.facts import AudioFact
+from appliance.audio.facts import AudioFact, DeviceBack
 from appliance.audio.loop import reference_ms
 from appliance.audio.processing import DETECTORS, usable
 from appliance.config import Loaded
@@ -73,6 +73,7 @@ Said = Callable[[str, str], None]
 STOP_S = 1.5
 FADE_S = 0.03
 MIXER_TRIES_S = (0.0, 3.0, 10.0)
+MIXER_LOOK_S = 10.0  # for a card that is still not there
 
 
 class Daemon:
@@ -84,6 +85,7 @@ class Daemon:
         self._said = said or (lambda _who, _text: None)
         self._notifier = Notifier()
         self._stop = asyncio.Event()
+        self._card_is_back = asyncio.Event()
         self.started = asyncio.Event()
         self.starts_afresh = False
         self._stands_still = False
@@ -245,14 +247,28 @@ class Daemon:
         await self.first_start.learn()
 
     async def _make_mixer_settings(self) -> None:
-        """Make the board's mixer settings, now or, where the card comes late, a little later."""
+        """Make the board's mixer settings: now, as soon as a card that comes late is there, and when one is back."""
+        told = ""
+        while True:
+            self._card_is_back.clear()
+            trouble = await self._mixer_trouble()
+            if trouble and trouble != told:
+                log.warning("%s", trouble)
+            told = trouble
+            late = bool(trouble) and not await asyncio.to_thread(self._cards.have_mixers)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(MIXER_LOOK_S if late else None):
+                    await self._card_is_back.wait()
+
+    async def _mixer_trouble(self) -> str:
+        """Make the settings, a little later again where some cannot be made; say what still could not, if anything."""
         trouble = ""
         for wait_s in MIXER_TRIES_S:
             await asyncio.sleep(wait_s)
             trouble = await asyncio.to_thread(self._cards.make_mixer_settings)
             if not trouble:
-                return
-        log.warning("%s", trouble)
+                break
+        return trouble
 
     async def _await_board(self) -> None:
         """Say which board was found; where none was, start afresh with the one that is plugged in later."""
@@ -280,7 +296,12 @@ class Daemon:
 
     def _from_audio(self, fact: AudioFact) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: we are ending
-            self._loop.call_soon_threadsafe(self.engine.audio_fact, fact)
+            self._loop.call_soon_threadsafe(self._audio_fact, fact)
+
+    def _audio_fact(self, fact: AudioFact) -> None:
+        if isinstance(fact, DeviceBack):
+            self._card_is_back.set()  # its mixer is as after power-on
+        self.engine.audio_fact(fact)
 
     def _session_fact(self, fact: Fact) -> None:
         if isinstance(fact, UsageReported):

@@ -34,6 +34,7 @@ DECLINED = '{"error":"the person went on before this could be done"}'
 ASKED = (ev.TalkPressed, ev.VoiceStarted, ev.SpeechStarted, ev.TextSaid, ev.SettingsTaken)  # a person wants a session
 CODES = (ev.ENROLMENT_PENDING, SETUP)
 CLOSES = {do.Disconnect: "idle", do.Reconnect: "stalled"}
+RELAPSE_S = 10.0  # a card that is lost again so soon was never well: it opens, and stands
 ACTIVE = (Phase.LISTENING, Phase.THINKING, Phase.SPEAKING)
 
 
@@ -85,6 +86,7 @@ class Engine:
         self._alarm: asyncio.TimerHandle | None = None
         self._turn = 0
         self._pressed_at: float | None = None
+        self._card_lost_at = float("-inf")
         self._asked_at = 0.0  # when it began to listen, or was pressed meanwhile
         self._pushed = 0
         self._flushed_at = -1  # what had been pushed when the loudspeaker was last told to be silent
@@ -148,6 +150,7 @@ class Engine:
     def pressed(self, at: float) -> None:
         """The button went down at ``at`` (monotonic s)."""
         self._pressed_at = self._asked_at = at
+        self._card_lost_at = float("-inf")
         self.post(ev.TalkPressed())
         self._pressed_at = None
 
@@ -226,11 +229,18 @@ class Engine:
         self._tell_words()
 
     def _cue(self, sound: do.Sound) -> None:
+        if isinstance(self._event, ev.DeviceFailed) and self._relapsed():
+            return
         self.counters[f"cue_{sound.value}"] += 1
         if sound in (do.Sound.OFFLINE, do.Sound.ERROR):
             log.warning("told the person: %s", sound.value)
         if self._cues or sound is do.Sound.TIMER:  # a timer that does not ring is none
             self._parts.duplex.cue(sound)
+
+    def _relapsed(self) -> bool:
+        """Say whether the card was lost a moment ago as well, and nobody has pressed since: that was told."""
+        before, self._card_lost_at = self._card_lost_at, self._loop.time()
+        return self._card_lost_at - before < RELAPSE_S
 
     def complain(self) -> None:
         """Tell the person by a sound what is none of this conversation's: a part is missing, the last run broke off."""

@@ -6,11 +6,13 @@ import asyncio
 import logging
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from appliance import config, latecomer, plugged
+from appliance.audio.facts import DeviceBack
 from appliance.daemon import Daemon
 from tests import codecs, virtual_time
 from tests.fakes.card.mixer import VirtualMixer
@@ -146,3 +148,43 @@ def test_the_daemon_makes_the_boards_mixer_settings(
     warnings = [record.getMessage() for record in caplog.records if "mixer control" in record.getMessage()]
     assert len(warnings) == (0 if there else 1)
     assert made.values()["Speaker Playback Volume"] == ((121, 121) if there else (0, 0))
+
+
+def test_the_mixer_of_a_card_that_comes_late_or_comes_back_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, value in VirtualMixer(tmp_path / "mixer", "another", []).environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("appliance.daemon.MIXER_TRIES_S", (0.0,))
+    monkeypatch.setattr("appliance.daemon.MIXER_LOOK_S", 0.01)
+    loaded = load(tmp_path, 'board = "respeaker-2mic"')
+
+    def plug_in() -> VirtualMixer:
+        return VirtualMixer(tmp_path / "mixer", "seeed2micvoicec", codecs.WM8960)
+
+    def until(true: Callable[[], bool]) -> None:
+        ends_s = time.monotonic() + 10
+        while not true():
+            assert time.monotonic() < ends_s
+            time.sleep(0.01)
+
+    def is_set(made: VirtualMixer) -> bool:
+        return made.values()["ADC PCM Capture Volume"] == (195, 195)  # the last of them
+
+    async def story() -> None:
+        daemon = Daemon(loaded)
+        running = asyncio.create_task(daemon.run())
+        await daemon.started.wait()
+        await asyncio.to_thread(until, lambda: "hw:CARD=seeed2micvoicec" in caplog.text)
+        made = plug_in()
+        await asyncio.to_thread(until, lambda: is_set(made))
+        again = plug_in()
+        assert not is_set(again), "a card that was plugged in anew is as after power-on"
+        daemon._from_audio(DeviceBack())
+        await asyncio.to_thread(until, lambda: is_set(again))
+        daemon.stop()
+        await running
+
+    asyncio.run(story())
+    warnings = [record.getMessage() for record in caplog.records if "mixer control" in record.getMessage()]
+    assert len(warnings) == 1, "it is said once"

@@ -42,16 +42,29 @@ class Pcm:
     def __init__(self, direction: int, device: str, rate: int, channels: int, periods: int) -> None:
         self.device = device
         self._word = "microphone" if direction == alsaaudio.PCM_CAPTURE else "loudspeaker"
-        self._pcm = self._open(direction, rate, channels, periods)
+        period = rate * PERIOD_MS // 1000
+        self._pcm = self._open(direction, rate, channels, period, periods)
         info = self._pcm.info()
         if info["rate"] != rate:  # period and ring were asked for in frames of another length
             self._pcm.close()
-            self._pcm = self._open(direction, info["rate"], channels, periods)
+            rate, period = info["rate"], info["rate"] * PERIOD_MS // 1000
+            self._pcm = self._open(direction, rate, channels, period, periods)
+            info = self._pcm.info()
+        least = period * periods // 2
+        if info["buffer_size"] < least:  # it has few periods, or short ones: ask for longer ones, or for more
+            self._pcm.close()
+            few, short = info["buffer_size"] // info["period_size"], info["period_size"]
+            longer, more = max(period, least // few), max(periods, least // short)
+            try:
+                self._pcm = self._open(direction, rate, channels, longer, more)
+            except DeviceError:  # it has no memory for that
+                self._pcm = self._open(direction, rate, channels, period, periods)
             info = self._pcm.info()
         self.rate: int = info["rate"]
         self.channels: int = info["channels"]
         self.format: str = info["format_name"]
         self.buffer_frames: int = info["buffer_size"]
+        self.period_frames: int = info["period_size"]
         if self.format not in BYTES_PER_FRAME or self.rate < 8000:
             offers = f"it offers {self._pcm.getformats()}, rates {self._pcm.getrates()}"
             self._pcm.close()
@@ -61,7 +74,7 @@ class Pcm:
             )
         self.frame_bytes = BYTES_PER_FRAME[self.format] * self.channels
 
-    def _open(self, direction: int, rate: int, channels: int, periods: int) -> alsaaudio.PCM:
+    def _open(self, direction: int, rate: int, channels: int, period: int, periods: int) -> alsaaudio.PCM:
         try:
             return alsaaudio.PCM(
                 direction,
@@ -70,7 +83,7 @@ class Pcm:
                 rate=rate,
                 channels=channels,
                 format=alsaaudio.PCM_FORMAT_S16_LE,
-                periodsize=rate * PERIOD_MS // 1000,
+                periodsize=period,
                 periods=periods,
             )
         except alsaaudio.ALSAAudioError as error:
@@ -174,6 +187,15 @@ def device_names() -> list[str]:
 def card_names() -> list[str]:
     """List the sound cards of this machine."""
     return list(alsaaudio.cards())
+
+
+def has_mixer(device: str) -> bool:
+    """Say whether a mixer can be opened."""
+    try:
+        alsaaudio.mixers(device=device)
+    except alsaaudio.ALSAAudioError:
+        return False
+    return True
 
 
 def set_control(device: str, setting: Setting) -> None:

@@ -34,6 +34,7 @@ class CapturePcm(Protocol):
     channels: int
     format: str
     frame_bytes: int
+    buffer_frames: int
 
     def read(self) -> bytes | None: ...  # noqa: D102
     def waiting(self) -> int: ...  # noqa: D102
@@ -82,9 +83,9 @@ class Capturer:
         return self._listener.level_dbfs
 
     def due_s(self) -> float:
-        """Seconds until the next block should be there."""
-        lacking = AT_ONCE * self._block - len(self._pending) - self.pcm.waiting()
-        return max(0.0, lacking / self.pcm.rate)
+        """Seconds until the next block should be there, or half of the ring is full."""
+        wanted = min(AT_ONCE * self._block - len(self._pending), self.pcm.buffer_frames // 2)
+        return max(0.0, (wanted - self.pcm.waiting()) / self.pcm.rate)
 
     def pump(self, now: float, far: Far) -> None:
         """Take everything that the card has.

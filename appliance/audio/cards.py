@@ -30,6 +30,10 @@ class Cards:
         """Make the settings that the board needs; say what could not be made, empty if nothing. Blocks for a moment."""
         return mixer.make(self._board, self._audio)
 
+    def have_mixers(self) -> bool:
+        """Say whether the mixers that the board's settings are of are there. Blocks for a moment."""
+        return mixer.there(self._board, self._audio)
+
     def open_capture(self) -> CapturePcm:
         """Open the microphone.
 
@@ -42,6 +46,13 @@ class Cards:
             raise DeviceError(
                 f"audio.microphones = {list(self._audio.microphones)}: the card gives {pcm.channels} channel(s)",
                 hint=f"use channels 0 to {pcm.channels - 1}",
+            )
+        reference = self._board.capture.reference
+        if reference is not None and reference >= pcm.channels:
+            pcm.close()
+            raise DeviceError(
+                f"capture.reference = {reference} of the board: the card gives {pcm.channels} channel(s)",
+                hint="copy the board profile, leave capture.reference out, and set capture.channels",
             )
         return pcm
 

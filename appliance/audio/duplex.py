@@ -260,6 +260,7 @@ class Duplex:
             self._capturer = Capturer(
                 pcm, chain.microphones, chain.reference, self._gate, self._listener, self._post, self._reply_sounds
             )
+            self._capturer.pump(self._clock(), self._far)  # it runs from here on, however long the loudspeaker takes
         elif not wanted and self._capturer is not None:
             self._close_capturer()
 
@@ -373,10 +374,13 @@ class Duplex:
     def _probe(self, now: float) -> None:
         """Try to open both cards; the microphone is opened but not read, and closed again, unless it is barred."""
         self._probe_at = now + PROBE_S
-        if self._player is None:
-            self._cards.open_playback().close()
-        if not self._barred:
-            self._cards.open_capture().close()
+        try:
+            if self._player is None:
+                self._cards.open_playback().close()
+            if not self._barred:
+                self._cards.open_capture().close()
+        except DeviceError:
+            return  # still gone, which is known; what the loudspeaker tells meanwhile goes on
         self._lost = False
         self._post(DeviceBack())
         self._set_microphone(self._wants_microphone)

@@ -30,6 +30,11 @@ def make(board: Board, audio: Audio) -> str:
     return f"{failures[0]}{more}; {REMEDY}"
 
 
+def there(board: Board, audio: Audio) -> bool:
+    """Say whether the mixers that the settings are of can be opened: what cannot be made then never can."""
+    return all(alsa.has_mixer(device) for device in {device for device, _ in settings_of(board, audio)})
+
+
 def settings_of(board: Board, audio: Audio) -> list[tuple[str, Setting]]:
     """List the settings to make, each with the mixer that it is of."""
     used = {"capture": mixer_of(audio.capture), "playback": mixer_of(audio.playback)}
@@ -48,5 +53,5 @@ def _failures(settings: Iterable[tuple[str, Setting]]) -> Iterator[DeviceError]:
 
 def mixer_of(device: str) -> str:
     """Name the mixer of an ALSA PCM: that of its card, or the name itself where it names no card."""
-    card = re.search(r"CARD=([^,]+)", device)
+    card = re.search(r"CARD=([^,]+)", device) or re.match(r"(?:plug)?hw:([^,=]+)", device)  # plughw:Zero,0 as well
     return f"hw:CARD={card[1]}" if card else device

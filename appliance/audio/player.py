@@ -56,10 +56,15 @@ class Player:
         self._ducked_at = 0.0
         self._replied_at = float("-inf")  # when a reply last sounded
         self._end = 0  # position of the last sample that matters
-        self._tail: Samples = np.zeros(min(int(TAIL_S * pcm.rate), pcm.buffer_frames // 4), np.int16)
+        tail = max(int(TAIL_S * pcm.rate), pcm.period_frames)  # what fills no period would not sound
+        self._near_frames = int(NEAR_S * pcm.rate) + (pcm.period_frames if tail == pcm.period_frames else 0)
+        self._tail: Samples = np.zeros(min(tail, pcm.buffer_frames // 4), np.int16)
         self._full = min(int(FILL_S * pcm.rate), pcm.buffer_frames - len(self._tail))
         self._refill = min(int(REFILL_S * pcm.rate), self._full // 2)
         self._progress: tuple[int, float] | None = None  # position, and when it was seen to move
+        self._seen: tuple[int, float] | None = None  # where a running card was at the end of the last turn, and when
+        self._underruns = 0  # known then
+        self._doubt = tail  # of a position: some cards know it by the period
         self._ducked_full = min(int(DUCKED_FILL_S * pcm.rate), self._full)
         self._ducked_refill = self._ducked_full // 2
 
@@ -102,6 +107,7 @@ class Player:
         frames = self.speaker.silence()
         rate = self.speaker.rate
         self._post(Flushed({i: n * 1000 / rate for i, n in frames.items()}, now + FADE_MS / 1000))
+        self._seen = None
         self.queue.clear()
         self.playout.finished()
         self.loudness.reset()
@@ -137,6 +143,7 @@ class Player:
         Raises:
             DeviceError: the card is gone, or does not move for two seconds.
         """
+        self._go_on(now)
         if self.loudness.ducked and now - self._ducked_at > LONGEST_DUCK_S:
             self.loudness.rise()
         if self._reply and not self._playing:
@@ -152,6 +159,18 @@ class Player:
             self._run_out(now)
         elif not self._playing and self.speaker.running and self.speaker.position() >= self._end:
             self.speaker.stop()
+        position = self.speaker.position()
+        self._seen = (position, now) if self.speaker.running else None
+        self._underruns = self.speaker.underruns
+
+    def _go_on(self, now: float) -> None:
+        """Where the card stopped before its ring can have been empty, play what it has lost."""
+        position = self.speaker.position()
+        if self._seen is None or self.speaker.underruns == self._underruns:
+            return
+        sounded = self._seen[0] + round((now - self._seen[1]) * self.speaker.rate)
+        if min(position, self._end) - sounded > self._doubt:  # nearer to its end it did run empty
+            self.speaker.go_on(sounded)
 
     def _start_if_due(self, now: float) -> None:
         nothing_more = self.queue.complete and self._ended
@@ -184,7 +203,7 @@ class Player:
 
     @property
     def _near(self) -> bool:
-        return self.speaker.delay() <= NEAR_S * self.speaker.rate
+        return self.speaker.delay() <= self._near_frames
 
     @property
     def _hungry(self) -> bool:
@@ -276,7 +295,7 @@ class Player:
             refill = self._ducked_refill if self.loudness.ducked else self._refill
             return (self.speaker.delay() - refill) / rate
         if self._expecting and not self._tail_written:
-            return self.speaker.delay() / rate - NEAR_S
+            return (self.speaker.delay() - self._near_frames) / rate
         return (self._end - self.speaker.position()) / rate
 
     @property

@@ -28,6 +28,7 @@ class PlaybackPcm(Protocol):
     channels: int
     format: str
     buffer_frames: int
+    period_frames: int  # what ALSA converts goes to the card by whole periods
 
     def write(self, data: bytes) -> int | None: ...  # noqa: D102
     def delay(self) -> int | None: ...  # noqa: D102
@@ -117,6 +118,9 @@ class Speaker:
         at = self.position()
         self.pcm.drop()
         # The ring moved on between asking and dropping; the difference is below a period and was heard.
+        return self._take_from(at)
+
+    def _take_from(self, at: int) -> Samples:
         self.running = False
         parts = [s[max(0, at - start) :] for start, s in self._memory if start + len(s) > at]
         while self._memory and self._memory[-1][0] >= at:
@@ -138,7 +142,8 @@ class Speaker:
         if len(rest):
             stop = self.written + len(rest)
             faded = (rest * np.linspace(1.0, 0.0, len(rest), dtype=np.float32)).astype(np.int16)
-            self._write_again(np.concatenate((faded, np.zeros(4 * len(rest), np.int16))), stop, spans)
+            silent = np.zeros(max(4 * len(rest), self.pcm.period_frames), np.int16)
+            self._write_again(np.concatenate((faded, silent)), stop, spans)
         return {item: frames for item, frames in self._account(self.written).items() if frames}
 
     def reshape(self, envelope: Callable[[int], NDArray[np.float32]]) -> None:
@@ -153,6 +158,11 @@ class Speaker:
         spans = tuple(self._spans)
         rest = self.rewind()
         self._write_again(rest[: max(0, end - self.written)], end, spans)
+
+    def go_on(self, at: int) -> None:
+        """Write again what a card has lost with its ring: it ran empty at position ``at``, which is not its end."""
+        spans, stop = tuple(self._spans), self.written
+        self._write_again(self._take_from(at), stop, spans)
 
     def _write_again(self, samples: Samples, stop: int, spans: tuple[tuple[int, int, str], ...]) -> None:
         """Write what was taken back, to the account of the items it belonged to, up to ``stop``."""

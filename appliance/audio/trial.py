@@ -14,7 +14,7 @@ from appliance.errors import DeviceError
 
 LONG_S = 1.0
 PATIENCE_S = 3.0
-TURN_S = 0.02
+TURN_S = 0.02  # or a quarter of the smaller ring
 AHEAD_S = 0.12
 ENOUGH = 0.5  # of the frames of a second: a busy machine may lose some, a card that stands delivers none
 
@@ -24,6 +24,8 @@ class CardsTrial:
 
     def __init__(self, capture: CapturePcm | None, speaker: Speaker) -> None:
         self._capture, self._speaker = capture, speaker
+        rings_s = [pcm.buffer_frames / pcm.rate for pcm in (capture, speaker.pcm) if pcm is not None]
+        self._turn_s = min(TURN_S, *(ring_s / 4 for ring_s in rings_s))
         self._began_at: float | None = None
         self._origin = speaker.position()
         self._captured = 0
@@ -32,7 +34,7 @@ class CardsTrial:
 
     def due_s(self) -> float:
         """Seconds until :meth:`pump` has something to do."""
-        return TURN_S
+        return self._turn_s
 
     def pump(self, now: float) -> None:
         """Move what is there to move; ``now`` is monotonic.

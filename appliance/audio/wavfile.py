@@ -63,6 +63,7 @@ class WavCapture:
 
     def __init__(self, path: Path, clock: Clock, heard: list[int]) -> None:
         self.rate, self.channels, self.format, self.frame_bytes = SESSION_RATE, 1, "S16_LE", 2
+        self.buffer_frames = SESSION_RATE  # it loses nothing
         self._samples = read_wav(path, self.rate)
         self._clock = clock
         self._heard = heard  # frames already said, kept over closings: the recording is said once
@@ -96,7 +97,7 @@ class WavPlayback:
 
     def __init__(self, path: Path, clock: Clock, sounded: list[Samples]) -> None:
         self.rate, self.channels, self.format = SESSION_RATE, 1, "S16_LE"
-        self.buffer_frames = int(RING_S * self.rate)
+        self.buffer_frames, self.period_frames = int(RING_S * self.rate), 1
         self._path, self._clock, self._sounded = path, clock, sounded
         self._begun_at: float | None = None
         self._parts: list[Samples] = []

@@ -58,7 +58,7 @@ class Meter:
 class RoomMicrophones:
     """A capture PCM that hears the room in which the loudspeaker plays."""
 
-    format = "S16_LE"
+    format, buffer_frames = "S16_LE", RATE * 24 // 100
 
     def __init__(self, time: Time, air: Air, loudspeaker: Loudspeaker, mics: int, drift_ppm: float) -> None:
         self.rate, self.channels, self.frame_bytes = RATE, mics, 2 * mics

@@ -47,7 +47,7 @@ class Ear:
         noise: float = 10.0,
     ) -> None:
         self.rate, self.channels, self.format = loudspeaker.rate, len(gains), "S16_LE"
-        self.frame_bytes = 2 * self.channels
+        self.frame_bytes, self.buffer_frames = 2 * self.channels, self.rate * 240 // 1000
         self._time, self._zero, self._loudspeaker = time, time(), loudspeaker
         self._answer = np.ones(1) if answer is None else answer
         self._delay, self._gains, self._bend, self._noise = round(delay_ms * self.rate / 1000), gains, bend, noise

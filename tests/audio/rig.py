@@ -38,12 +38,14 @@ class Rig:
         playback: str = "vhw",
         microphones: tuple[int, ...] = (0,),
         gain: float = 1.0,
+        rate: int | None = None,
     ) -> None:
         self.card = card
         self.told: list[tuple[int, AudioFact]] = []
         self._news = threading.Condition()
         audio = Audio(capture=capture, playback=playback, microphones=microphones)
-        board = Board(name="test", capture=Capture(rate=card.rate), playback=Playback(rate=card.rate))
+        wish = rate or card.rate
+        board = Board(name="test", capture=Capture(rate=wish), playback=Playback(rate=wish))
         chain = Chain(Untouched(), DETECTORS["earshot"](), microphones, 700)
         self.duplex = Duplex(Cards(audio, board, time.monotonic), chain, gain, time.monotonic, self._post)
         self.duplex.start()

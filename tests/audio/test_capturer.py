@@ -195,6 +195,18 @@ def test_an_overrun_is_counted_and_the_clock_stays_right() -> None:
     assert all(a.captured_at < b.captured_at for a, b in zip(ear.chunks(), ear.chunks()[1:], strict=False))
 
 
+@pytest.mark.parametrize("buffer_frames", [512, 960, 2048])
+def test_a_small_ring_loses_nothing_and_does_not_spin(buffer_frames: int) -> None:
+    ear = Ear(speechlike(2000, 48_000), 48_000, buffer_frames=buffer_frames)
+    ear.set_gate(True)
+    turns = ear.run(1900, lambda: buffer_frames / 3 / 48_000)  # and each time the thread is late
+    ear.set_gate(False)
+    assert ear.capturer.overruns == 0
+    assert len(ear.heard()) / 24 == pytest.approx(1900, abs=20)
+    assert likeness(ear.heard()[50:], speechlike(2000)[50:]) > 0.99
+    assert turns < 1900 / (buffer_frames / 48 / 2)
+
+
 def test_a_card_that_only_overruns_is_an_error_and_not_a_loop() -> None:
     ear = Ear(speechlike(100, 48_000), 48_000)
     ear.pcm.read = lambda: None  # type: ignore[method-assign]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import alsaaudio
 import numpy as np
 import pytest
 
@@ -40,10 +41,50 @@ def test_what_alsa_really_gave_is_read_back(virtual_card: CardFactory, rate: int
     assert (card.capture_open, card.playback_open) == (False, False)
 
 
+@pytest.mark.parametrize("name", ["vhw", "vplug"])
+@pytest.mark.parametrize("most_periods", [2, 3, 8])
+def test_a_card_of_few_periods_is_asked_for_longer_ones(
+    virtual_card: CardFactory, name: str, most_periods: int
+) -> None:
+    """Two periods of 10 ms would be lost with every hiccup of the machine."""
+    virtual_card(rate=44_100, most_periods=most_periods)
+    both = cards(name, name)
+    for pcm in (both.open_capture(), both.open_playback()):
+        assert pcm.buffer_frames >= 0.1 * pcm.rate
+        pcm.close()
+
+
+def test_a_card_that_refuses_a_longer_ring_keeps_its_own(
+    virtual_card: CardFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    virtual_card(rate=48_000, most_periods=2)
+    opened = alsaaudio.PCM
+
+    def refusing(*args: object, periodsize: int, **more: object) -> object:
+        if periodsize > 480:
+            raise alsaaudio.ALSAAudioError("Cannot allocate memory [vhw]")
+        return opened(*args, periodsize=periodsize, **more)
+
+    monkeypatch.setattr("appliance.audio.alsa.alsaaudio.PCM", refusing)
+    capture = cards("vhw", "vhw").open_capture()
+    assert capture.buffer_frames == 960
+    capture.close()
+
+
 def test_a_channel_that_is_not_there_is_refused_with_those_that_are(virtual_card: CardFactory) -> None:
     card = virtual_card(mic_channels=2)
     with pytest.raises(DeviceError, match=r"\[0, 4\].*2 channel.*0 to 1"):
         cards("vhw", "vhw", microphones=(0, 4)).open_capture()
+    assert not card.capture_open
+
+
+def test_a_card_without_the_boards_reference_channel_is_refused(virtual_card: CardFactory) -> None:
+    card = virtual_card(mic_channels=2)
+    board = Board(name="test", capture=Capture(channels=6, reference=5))
+    both = Cards(Audio(capture="vhw", playback="vhw", microphones=(0,)), board, time.monotonic)
+    with pytest.raises(DeviceError, match=r"capture.reference = 5 .*2 channel") as caught:
+        both.open_capture()
+    assert "board profile" in caught.value.hint
     assert not card.capture_open
 
 

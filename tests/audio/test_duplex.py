@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,23 @@ def test_the_microphone_is_open_exactly_when_wanted(start: Start) -> None:
     assert rig.duplex.level_dbfs == -96
     assert len(rig.card.open_spans(Stream.CAPTURE)) == 1
     assert opened <= started.frame
+
+
+def test_the_microphone_runs_before_the_loudspeaker_is_opened(start: Start) -> None:
+    """Some cards take tenths of a second to open: the first word is said meanwhile."""
+    rig = start()
+    both = threading.Event()
+
+    def hold_up() -> None:
+        both.wait(5)
+
+    rig.duplex.ping(hold_up)
+    rig.duplex.set_microphone(True)
+    rig.duplex.set_speaker(True)
+    both.set()
+    rig.answered()
+    happened = [(event.stream, event.kind) for event in rig.card.events()]
+    assert happened.index((Stream.CAPTURE, Kind.STARTED)) < happened.index((Stream.PLAYBACK, Kind.OPENED))
 
 
 @pytest.mark.parametrize(
@@ -249,3 +268,26 @@ def test_two_cards_of_different_rates(start: Start, virtual_card: CardFactory) -
     )
     rig.duplex.set_microphone(False)
     rig.until(lambda: not microphone.capture_open)
+
+
+def test_the_end_of_a_reply_sounds_where_alsa_converts_by_long_periods(start: Start, virtual_card: CardFactory) -> None:
+    """What does not fill a period is never given to such a card."""
+    card = virtual_card(rate=24_000, least_period=2400)
+    rig = start(card, playback="vplug", rate=48_000)
+    rig.say("a", np.full(130 * 24, 5000, np.int16))
+    rig.wait(Drained)
+    sounded = np.count_nonzero(rig.spoken() > 2000)
+    assert sounded / 24 == pytest.approx(130, abs=2)
+
+
+def test_a_reply_that_starves_sounds_whole_where_alsa_converts_by_long_periods(
+    start: Start, virtual_card: CardFactory
+) -> None:
+    """The card does not start before a period is full."""
+    rig = start(virtual_card(rate=24_000, least_period=2400), playback="vplug", rate=48_000)
+    rig.duplex.push("a", np.full(50 * 24, 5000, np.int16).tobytes())
+    rig.until(lambda: rig.duplex.counters().get("starvations") == 1)
+    rig.say("a", np.full(130 * 24, 5000, np.int16))
+    rig.wait(Drained)
+    assert np.count_nonzero(rig.spoken() > 2000) / 24 == pytest.approx(180, abs=2)
+    assert not rig.all(DeviceLost)

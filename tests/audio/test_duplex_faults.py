@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from appliance.audio.duplex import PROBE_S, Duplex
@@ -18,8 +19,9 @@ from appliance.audio.facts import (
     Flushed,
     ReplyStarted,
 )
+from appliance.audio.speech import join
 from appliance.conversation.effects import Sound
-from tests.audio.rig import Start, resting, start
+from tests.audio.rig import Start, only, resting, start
 from tests.audio.stage import loud
 from tests.fakes.card import Stream
 from tests.fakes.card.session import CardFactory, virtual_card
@@ -68,6 +70,25 @@ def test_a_barred_microphone_is_not_opened_even_to_look_for_the_card(start: Star
     rig.duplex.bar_microphone(False)
     rig.duplex.set_microphone(True)
     rig.until(lambda: rig.card.capture_open)
+
+
+def test_what_the_loudspeaker_tells_while_only_the_microphone_is_gone_is_told_to_its_end(
+    start: Start, virtual_card: CardFactory
+) -> None:
+    ears, mouth = virtual_card(rate=24_000), virtual_card(rate=24_000)
+    rig = start(mouth, capture=ears.hw_name, playback=mouth.hw_name)
+    ears.unplug()
+    rig.duplex.set_microphone(True)
+    rig.wait(DeviceLost)
+    rig.duplex.say(("provider",), afresh=True)
+    words = join(("provider",), 24_000)
+    assert len(words) > 2 * PROBE_S * 24_000, "the microphone is looked for meanwhile"
+    rig.until(lambda: not mouth.playback_open and bool(mouth.open_spans(Stream.PLAYBACK)), 15)
+    assert np.array_equal(only(rig.spoken()), only(words))
+    assert not rig.all(DeviceBack)
+    ears.plug()
+    rig.wait(DeviceBack, timeout_s=PROBE_S + 3)
+    rig.until(lambda: ears.capture_open)
 
 
 def test_a_busy_card_is_named_and_taken_when_it_is_free(start: Start) -> None:

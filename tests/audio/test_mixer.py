@@ -137,6 +137,9 @@ def test_without_the_card_it_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
     trouble = mixer.make(profile, audio_of(profile))
     assert "'Left Output Mixer PCM' of hw:CARD=seeed2micvoicec: No such file" in trouble
     assert f"(and {len(profile.mixer) - 1} more)" in trouble
+    assert not mixer.there(profile, audio_of(profile))
+    VirtualMixer(tmp_path, "seeed2micvoicec", [])
+    assert mixer.there(profile, audio_of(profile)), "what it lacks is no reason to look for it"
 
 
 def test_the_mixer_of_a_card_that_is_not_the_boards_is_left_alone() -> None:
@@ -145,5 +148,7 @@ def test_the_mixer_of_a_card_that_is_not_the_boards_is_left_alone() -> None:
     assert {setting.direction for _, setting in mixer.settings_of(profile, elsewhere)} == {"capture"}
     assert mixer.settings_of(profile, Audio(capture="file:a.wav", playback="file:b.wav")) == []
     assert mixer.make(profile, Audio(capture="file:a.wav", playback="file:b.wav")) == ""
+    short = Audio(capture="plughw:seeed2micvoicec,0", playback="hw:seeed2micvoicec")
+    assert mixer.settings_of(profile, short) == mixer.settings_of(profile, audio_of(profile))
     other_device = Audio(capture=profile.capture.device, playback="dmix:CARD=seeed2micvoicec,DEV=0")
     assert len(mixer.settings_of(profile, other_device)) == len(profile.mixer)

@@ -109,6 +109,25 @@ def test_a_storm_of_xruns_ends_and_the_reply_with_it() -> None:
     assert turns < 400
 
 
+@pytest.mark.parametrize("at_ms", [100, 333, 790])
+def test_what_a_card_loses_with_a_full_ring_is_played_again(at_ms: int) -> None:
+    stage = Stage(playout=knowing(0))
+    said = speechlike(1000)
+    stage.push("a", said)
+    stage.end("a")
+    stage.run(at_ms)
+    stage.pcm.xrun()
+    stage.run(2000)
+    assert stage.pcm.underruns == 1
+    sounded = only(stage.pcm.sounded)
+    gap = len(sounded) - len(said)
+    assert 0 <= gap < 110 * 24, "until the thread looks at the card"
+    lost = len(said) - np.count_nonzero(sounded)
+    assert lost < 110 * 24
+    assert np.array_equal(sounded[-150 * 24 :], said[-150 * 24 :]), "nothing at its end"
+    assert stage.told(Drained)[0].heard_ms["a"] == 1000.0
+
+
 def test_a_frozen_card_is_an_error_after_two_seconds() -> None:
     stage = Stage()
     stage.push("a", loud(5000))

@@ -161,7 +161,7 @@ class Card(Cards):
 class _Microphone:
     """A capture PCM; it runs from the first reading on."""
 
-    format, rate, channels, frame_bytes = "S16_LE", RATE, 1, 2
+    format, rate, channels, frame_bytes, buffer_frames = "S16_LE", RATE, 1, 2, RATE * 24 // 100
 
     def __init__(self, card: Card) -> None:
         self._card = card

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
 
 from appliance.audio import facts as heard
 from appliance.conversation import events as ev
+from appliance.conversation.effects import Sound
 from appliance.conversation.state import Led, Phase, State
+from appliance.engine import RELAPSE_S
 from appliance.errors import DeviceError
 from tests.engine.rig import Rig, play
 
@@ -176,3 +179,25 @@ def test_the_errors_of_the_card_and_of_the_microphone_are_two() -> None:
         assert at.engine.hearing.microphone == "clipped", "until it is known to hear"
 
     play(story)
+
+
+def test_a_card_that_comes_back_and_stands_is_told_once_and_again_to_who_presses() -> None:
+    """Such a card is lost and back every three seconds, for as long as the microphone is to be open."""
+
+    async def story(at: Rig) -> None:
+        def lose() -> bool:
+            at.engine.audio_fact(heard.DeviceLost(DeviceError("the microphone delivers nothing", hint="unplug it")))
+            told = ("cue", Sound.ERROR.value) in at.take()
+            at.engine.audio_fact(heard.DeviceBack())
+            return told
+
+        assert lose()
+        for _ in range(20):
+            await asyncio.sleep(3)
+            assert not lose()
+        at.press()
+        assert lose()
+        await asyncio.sleep(RELAPSE_S + 1)
+        assert lose(), "it was well for a while"
+
+    play(story, hands_free=True)

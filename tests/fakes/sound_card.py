@@ -56,6 +56,7 @@ class Loudspeaker:
         speed: float = 1.0,
     ) -> None:
         self.rate, self.channels, self.format, self.buffer_frames = rate, channels, sample_format, buffer_frames
+        self.period_frames = rate // 100
         self._time, self.zero, self._step, self.speed = time, time(), step, speed
         self._ring_from = 0  # card frame at which the present run began
         self._ring: list[Samples] = []
@@ -171,7 +172,7 @@ class Microphone:
         self._sound = sound.reshape(len(sound), -1)
         self.rate, self.channels, self.format = rate, self._sound.shape[1], sample_format
         self.frame_bytes = BYTES_PER_FRAME[sample_format] * self.channels
-        self._time, self._period, self._buffer = time, period or rate // 100, buffer_frames
+        self._time, self._period, self.buffer_frames = time, period or rate // 100, buffer_frames
         self._step, self.speed = step, speed
         self._begun_at: float | None = None
         self._base = self._taken = 0
@@ -186,7 +187,7 @@ class Microphone:
         if self._begun_at is None:
             self._begun_at = self._time()
         there = self.waiting()
-        if there > self._buffer:  # what was in the ring is lost, and the next reading starts anew
+        if there > self.buffer_frames:  # what was in the ring is lost, and the next reading starts anew
             self.overruns += 1
             self._base += self._taken + there
             self._taken, self._begun_at = 0, None

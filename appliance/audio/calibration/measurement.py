@@ -23,7 +23,7 @@ from appliance.audio.speaker import Speaker
 from appliance.errors import DeviceError
 
 AHEAD_S = 0.12  # how much is written before it sounds: a late thread is not heard
-TURN_S = 0.02
+TURN_S = 0.02  # or a quarter of the smaller ring
 FROZEN_S = 1.0
 ATTEMPTS = 3
 CLIPPED = 32_700
@@ -52,6 +52,7 @@ class Measurement:
     ) -> None:
         self._capture, self._speaker, self._microphones = capture, speaker, tuple(microphones)
         self._form, self._gain, self._canceller = form, gain, canceller
+        self._turn_s = min(TURN_S, *(pcm.buffer_frames / pcm.rate / 4 for pcm in (capture, speaker.pcm)))
         self._overruns = self._attempts = 0
         self._attempt: _Attempt | None = None
         self._steps: Generator[None, None, Loop] | None = None
@@ -70,7 +71,7 @@ class Measurement:
 
     def due_s(self) -> float:
         """Seconds until :meth:`pump` has something to do."""
-        return TURN_S if self.recording else 0.0
+        return self._turn_s if self.recording else 0.0
 
     def pump(self, now: float) -> None:
         """Do what is due: record and play, or a few milliseconds of the computing that follows. ``now`` is monotonic.

@@ -40,6 +40,8 @@ HEADER = np.dtype(
         ("events", "<u4"),
         ("mic_speed", "<f8"),
         ("deaf", "<u8"),
+        ("least_period", "<u4"),
+        ("most_periods", "<u4"),
     ]
 )
 EVENT = np.dtype([("frame", "<i8"), ("stream", "<u4"), ("kind", "<u4")])

@@ -52,8 +52,9 @@ struct header { /* keep in step with HEADER in layout.py */
     uint32_t taps, events;
     double mic_speed;
     uint64_t deaf;
+    uint32_t least_period, most_periods;
 };
-_Static_assert(sizeof(struct header) == 136, "layout.py reads this layout");
+_Static_assert(sizeof(struct header) == 144, "layout.py reads this layout");
 
 enum event_kind { OPENED, CLOSED, STARTED, STOPPED };
 struct event {
@@ -547,9 +548,9 @@ static void offer_parameters(struct stream *s)
     snd_pcm_ioplug_set_param_list(&s->io, SND_PCM_IOPLUG_HW_FORMAT, 1, format);
     limit(&s->io, SND_PCM_IOPLUG_HW_CHANNELS, channels, channels);
     limit(&s->io, SND_PCM_IOPLUG_HW_RATE, s->h->rate, s->h->rate);
-    limit(&s->io, SND_PCM_IOPLUG_HW_PERIOD_BYTES, 16 * 2 * channels, 65536);
+    limit(&s->io, SND_PCM_IOPLUG_HW_PERIOD_BYTES, s->h->least_period * 2 * channels, 65536);
     limit(&s->io, SND_PCM_IOPLUG_HW_BUFFER_BYTES, 32 * 2 * channels, 1 << 20);
-    limit(&s->io, SND_PCM_IOPLUG_HW_PERIODS, 2, 256);
+    limit(&s->io, SND_PCM_IOPLUG_HW_PERIODS, 2, s->h->most_periods);
 }
 
 static const snd_pcm_ioplug_callback_t CALLBACKS = {

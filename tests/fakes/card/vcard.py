@@ -71,6 +71,8 @@ class VirtualCard:
         mic_speed: the microphone's clock against the loudspeaker's, as of two cards with a crystal each.
         echo_delay: frames from loudspeaker to microphone.
         echo_gain: 0 is no echo.
+        least_period: frames of the shortest period that it takes.
+        most_periods: of a ring.
         library: the compiled plugin; default: built when needed.
     """
 
@@ -86,6 +88,8 @@ class VirtualCard:
         mic_speed: float = 1.0,
         echo_delay: int = 0,
         echo_gain: float = 0.0,
+        least_period: int = 16,
+        most_periods: int = 256,
         library: Path | None = None,
     ) -> None:
         directory = directory.resolve()
@@ -99,6 +103,7 @@ class VirtualCard:
         h["rate"], h["frames"], h["speed"], h["mic_speed"] = rate, frames, speed, mic_speed
         h["mic_channels"], h["speaker_channels"] = mic_channels, speaker_channels
         h["echo_delay"], h["echo_gain"] = echo_delay, echo_gain
+        h["least_period"], h["most_periods"] = least_period, most_periods
         h["capture_start"] = h["playback_start"] = -1
         h["t0_ns"], h["magic"] = time.monotonic_ns(), MAGIC
         self.conf.write_text(_CONF.format(library=library or build(), card=self.path))
