@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Connection, Delete, Table, bindparam, delete, inspect, select, text
+from sqlalchemy import Column, Connection, Delete, Exists, Table, bindparam, delete, inspect, select, text
 from sqlalchemy.dialects import postgresql as postgresql_dialect
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -54,15 +54,23 @@ def _insert(dialect: str, table: Table) -> Insert:
     return sqlite_dialect.insert(table)
 
 
-async def add(connection: AsyncConnection, table: Table, row: dict[str, Any]) -> bool:
-    """Inserts a row, unless one of its key or of a unique column is there already; tells which."""
-    return (await connection.execute(_addition(connection.dialect.name, table), row)).rowcount > 0
+async def add(connection: AsyncConnection, table: Table, row: dict[str, Any], *, unless: Exists | None = None) -> bool:
+    """Inserts a row, unless one of its key or of a unique column is there already, or ``unless`` holds; tells which.
+
+    ``unless`` may name columns of the row as parameters.
+    """
+    statement = _addition(connection.dialect.name, table, tuple(row), unless)
+    return (await connection.execute(statement, row)).rowcount > 0
 
 
 @functools.cache  # to build a statement takes as long as to run it
-def _addition(dialect: str, table: Table) -> Insert:
+def _addition(dialect: str, table: Table, names: tuple[str, ...], unless: Exists | None) -> Insert:
+    insertion = _insert(dialect, table)
+    if unless is not None:
+        values = (bindparam(name, type_=table.c[name].type) for name in names)
+        insertion = insertion.from_select(names, select(*values).where(~unless))
     # Without the option SQLAlchemy leaves the count of an INSERT unknown, but on SQLite.
-    return _insert(dialect, table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    return insertion.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
 def forgetting(key: Column[Any], moment: Column[Any], at_most: int) -> Delete:

@@ -1,5 +1,7 @@
 """The audit log of sessions: one row per attempt, which is also the check against replayed proofs.
 
+A device that goes on asking while it has used up what it may leaves one row a minute: the log is kept for a year, and
+must not be filled by one device. The proofs of the rest are remembered for as long as they could be used again.
 Responsible for: the tables mints and reports. Each function runs in the caller's transaction.
 
 Idempotency: a device repeats a request under the same Idempotency-Key when the answer got lost. The secret is not
@@ -14,22 +16,23 @@ import uuid
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import Secret
 from appliance.provisioning import database, prices, secrets
 from appliance.provisioning import limits as quota
 from appliance.provisioning.configuration import Limits
-from appliance.provisioning.devices import Caller, replayed
+from appliance.provisioning.devices import Caller, remember, replayed
 from appliance.provisioning.limits import Refused
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.proofs import Proof
-from appliance.provisioning.schema import MINTS, REPORTS
+from appliance.provisioning.schema import MINTS, REPORTS, SEEN_PROOFS
 
 KEY_LIFE_S = 600
 _ATTEMPTS_PER_KEY = 3
 QUOTA = "quota_exceeded"
+_TOLD_EVERY_MS = 60_000
 _CHARGED = (
     "pending",
     "minted",
@@ -64,6 +67,14 @@ _EARLIER = (
 )
 
 
+_TOLD = (
+    select(MINTS.c.jti_sha256)
+    .where(MINTS.c.device_id == bindparam("device_id"), MINTS.c.at_ms > bindparam("since_ms"), MINTS.c.outcome == QUOTA)
+    .limit(1)
+)
+_REMEMBERED = exists().where(SEEN_PROOFS.c.jti_sha256 == bindparam("jti_sha256"))
+
+
 async def open_one(
     connection: AsyncConnection, caller: Caller, limits: Limits, proof: Proof, attempt: Attempt, now_ms: int
 ) -> Opened:
@@ -87,7 +98,11 @@ async def open_one(
     if not any(seen.outcome in _CHARGED for seen in earlier):
         found = quota.charged(allowance, limits, now_ms)
         if isinstance(found, Refused):
-            await _note(connection, caller, proof, attempt, session_id, QUOTA, now_ms)
+            told = {"device_id": caller.id, "since_ms": now_ms - _TOLD_EVERY_MS}
+            if (await connection.execute(_TOLD, told)).one_or_none() is None:
+                await _note(connection, caller, proof, attempt, session_id, QUOTA, now_ms)
+            else:
+                await remember(connection, proof, now_ms)
             return Opened(session_id, refused=found)
         allowance = found
     await _note(connection, caller, proof, attempt, session_id, "pending", now_ms)
@@ -115,7 +130,7 @@ async def _note(
         "at_ms": now_ms,
         "outcome": outcome,
     }
-    if not await database.add(connection, MINTS, row):
+    if not await database.add(connection, MINTS, row, unless=_REMEMBERED):
         raise replayed()
 
 

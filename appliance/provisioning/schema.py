@@ -118,7 +118,8 @@ AUTHORIZATIONS = Table(
     Column("expires_ms", BigInteger, nullable=False, index=True),
 )
 
-# Proofs seen outside /v1/sessions (there the mints table is the memory), kept while their nonce lives.
+# Proofs that are not in the mints table: seen outside /v1/sessions, or there from a device over its quota. Kept while
+# their nonce lives.
 SEEN_PROOFS = Table(
     "seen_proofs",
     METADATA,

@@ -182,7 +182,34 @@ def test_the_service_keeps_a_device_to_its_limits(tmp_path: Path, capsys: Capsys
             rig.clock.now_s += 60
             assert told(await rig.ask(device, known.token))[:2] == (429, "quota_exceeded")
             outcomes = running.query("select outcome, count(*) from mints group by outcome order by outcome")
-            assert outcomes == [("minted", 9), ("quota_exceeded", 4), ("upstream_unavailable", 1)]
+            assert outcomes == [("minted", 9), ("quota_exceeded", 3), ("upstream_unavailable", 1)]
+
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
+@pytest.mark.usefixtures("store")
+def test_asking_over_the_quota_fills_no_disk_and_its_proofs_stay_used(tmp_path: Path, capsys: Capsys) -> None:
+    async def story(upstream: FakeUpstream) -> None:
+        rig = await asyncio.to_thread(Rig, tmp_path, capsys, upstream, "[profiles.default.limits]\nper_day = 0\n")
+        async with service(rig.data, rig.clock) as running:
+            device = Device(tmp_path / "device", running.url)
+            known = await device.enrol(rig.token)
+            for _ in range(3):
+                assert (await rig.ask(device, known.token)).status == 201
+            for _ in range(20):
+                assert (await rig.ask(device, known.token)).status == 429
+            kept = device.proof("/v1/sessions", access_token=known.token)
+            assert (await device.ask_session(known.token, proof=kept, key="key-over-quota")).status == 429
+            refused = "select count(*) from mints where outcome = 'quota_exceeded'"
+            assert running.query(refused) == [(1,)]
+            rig.clock.now_s += 60
+            assert (await rig.ask(device, known.token)).status == 201
+            again = await device.ask_session(known.token, proof=kept, key="key-that-is-new")
+            assert told(again)[:2] == (401, "invalid_dpop_proof")
+            for _ in range(6):
+                await rig.ask(device, known.token)
+            assert running.query(refused) == [(2,)]
 
     with FakeUpstream() as upstream:
         asyncio.run(story(upstream))
