@@ -166,6 +166,8 @@ class Minter:
         url = f"{self._url}/{quote(session_id, safe='')}/report"
         content = {"duration_s": duration_s, "reason": reason, "usage": dict(usage), "model": model}
         response = await self._signed.post_json(url, content, token=self._enrolment.token)
+        if response.status >= 500:  # it, or the proxy before it, restarts: whatever the body says, it was not taken
+            raise reach.unwell(urlsplit(url).netloc, response.status)
         if response.status not in (200, 204):
             raise refusal(response, url)
 

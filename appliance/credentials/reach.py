@@ -86,6 +86,12 @@ def bad_answer(where: str, what: str, retry_after_s: float | None = None) -> Pro
     )
 
 
+def unwell(where: str, status: int) -> ProvisioningError:
+    """The error for a service, or a proxy before it, that is down for the moment: ``code`` "unreachable"."""
+    message = f"{where} answers {status}"
+    return ProvisioningError(message, hint="the service may be restarting", code="unreachable", retry=True)
+
+
 def _explain(where: str, error: OSError | TimeoutError, timeout_s: float) -> tuple[str, str]:
     match error:
         case ssl.SSLCertVerificationError():

@@ -31,6 +31,7 @@ ALIASES = {
     "psk": "wifi.password", "passphrase": "wifi.password", "pass": "wifi.password", "passwort": "wifi.password",
     "token": "provisioning.enrolment_token", "url": "provisioning.url", "volume": "audio.volume",
 }  # fmt: skip
+COUNTRIES = {"UK": "GB", "ENGLAND": "GB", "USA": "US", "AMERICA": "US", "HOLLAND": "NL", "CZECHIA": "CZ"}
 _QUOTES = str.maketrans("", "", "“”„‟‘’‚«»")  # noqa: RUF001  # that they look alike is the matter
 
 
@@ -234,7 +235,7 @@ def _country(country: str, zones: Path) -> str:
     names = dict(line.split("\t", 1) for line in lines if not line.startswith("#") and "\t" in line)
     if re.fullmatch("[A-Z]{2}", code) and (code in names or not names):
         return code
-    by_name = {name.upper(): known for known, name in names.items()}
+    by_name = {name.upper(): known for known, name in names.items()} | COUNTRIES
     near = difflib.get_close_matches(code, by_name, n=1, cutoff=0.75)
     hint = f'did you mean "{by_name[near[0]]}"?' if near else 'the two letters of your country: "DE", "FR", "US"'
     raise ConfigError(f"{FILE}: country = {country[:40]!r}", hint=hint)

@@ -18,6 +18,7 @@ from appliance.credentials.http import HttpClient, Response
 from appliance.credentials.identity import Identity
 from appliance.credentials.mint import Grant, Limits, Minter, _grant, refusal
 from appliance.errors import ProvisioningError, Secret
+from appliance.reports import KEPT
 from tests.credentials.server import HANG, Scripted, http, scripted
 
 CONTENT: dict[str, Any] = {
@@ -61,6 +62,29 @@ def test_a_grant(tmp_path: Path) -> None:
         assert server.heard[0].startswith(b"POST /v1/sessions ")
         assert server.heard[0].endswith(b'\r\n\r\n{"transport":"websocket","profile":"p"}')
         assert b"DPoP vdt_token_token" in server.heard[0]
+
+    run(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (http(502, {"code": "overloaded"}), "unreachable"),
+        (http(503, {}), "unreachable"),
+        (http(404, {"code": "unknown_session"}), "bad_answer"),
+    ],
+)
+def test_a_report_that_was_not_taken_waits_and_one_that_never_will_be_does_not(
+    tmp_path: Path, answer: bytes, code: str
+) -> None:
+    """What the code says to the queue of reports: ``appliance.reports.KEPT``."""
+
+    async def story(server: Scripted, minter: Minter) -> None:
+        server.answers = [answer]
+        with pytest.raises(ProvisioningError) as refused:
+            await minter.report("s1", duration_s=1.0, reason="idle", usage={})
+        assert refused.value.code == code
+        assert (code in KEPT) is (code == "unreachable")
 
     run(tmp_path, story)
 

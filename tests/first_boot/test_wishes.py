@@ -37,6 +37,7 @@ WRONG = {
     "zone": ('time_zone = "Berlin"', 'time_zone = \'Berlin\'; did you mean "Europe/Berlin"?'),
     "zone outside": ('time_zone = "../../../etc/shadow"', "write continent and city"),
     "country": ('country = "Germany"', "country = 'Germany'; did you mean \"DE\"?"),
+    "country by custom": ('country = "UK"', "country = 'UK'; did you mean \"GB\"?"),
     "no country": ('country = "XX"', "the two letters of your country"),
     "name": ('name = "厨房"', "use at least one letter from a to z, or a digit"),
     "smart quotes": (f"[[wifi]]\nname = “Home”\npassword = “{SECRET}”", "(at line 2, column 8); use straight quotes"),
