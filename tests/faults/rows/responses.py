@@ -101,6 +101,15 @@ ROWS: tuple[Row, ...] = (
         hears=REFUSED,
         loses="question",
     ),
+    Row(
+        "response without a sound",
+        ASKED,
+        "completed, and nobody hears a word: in writing alone, or empty",
+        script(ending={"status": "completed"}, speechless=True),
+        PRESS,
+        hears=REFUSED,
+        loses="question",
+    ),
     Row("tools without end", ASKED, "each answer calls a tool, unless it may not", script(restless=True), ENDURED),
     Row(
         "tools without end, whatever we ask for",
