@@ -111,6 +111,9 @@ class Daemon:
 
     def _build(self, group: asyncio.TaskGroup) -> None:
         config, loop = self._loaded.config, self._loop
+        self.timers = Timers(loop, self._rang)
+        tools = [*timer_tools(self.timers), volume_tool(self.set_volume), time_tool(timesync.local_time)]
+        self._toolbox = Toolbox(tools, group.create_task, lambda event: self.engine.post(event))
         self.tickets = Tickets(config, spawn=group.create_task, tell=self._enrolment_over)
         self._keeper = Keeper(Path(config.state.directory), config.audio, loop.create_task)
         kept = self._keeper.kept
@@ -128,10 +131,7 @@ class Daemon:
         )
         self._cards = cards = Cards(config.audio, self._loaded.board, time.monotonic)
         self.duplex = Duplex(cards, chain, gain_of(self.volume), time.monotonic, self._from_audio)
-        self.timers = Timers(loop, self._rang)
-        tools = [*timer_tools(self.timers), volume_tool(self.set_volume), time_tool(timesync.local_time)]
-        self._toolbox = Toolbox(tools, group.create_task, lambda event: self.engine.post(event))
-        self.protocol = Protocol(wishes_of(config, self._toolbox.declarations()), _ids())
+        self.protocol = Protocol(wishes_of(self._loaded, self._toolbox.declarations()), _ids())
         self._remembered = Remembered(self.protocol.history, os.environ.get("RUNTIME_DIRECTORY"))
         self._remembered.take_up()
         self.session = WebSocketSession(

@@ -26,6 +26,7 @@ from appliance.credentials.pacing import Pacing
 from appliance.credentials.storage import IDENTITY_FILE
 from appliance.enrolling import Enroller, Spawn, enrolment_token
 from appliance.errors import ConfigError, ProvisioningError, Secret, StateError
+from appliance.realtime import profile as profiles
 from appliance.realtime.session import Need, Ticket
 from appliance.reports import Report, Reports
 from appliance.system import timesync
@@ -203,6 +204,7 @@ class Tickets:
             good_for_s=grant.expires_in_s,
             longest_s=max(grant.limits.max_session_s or math.inf, SHORTEST_SESSION_S),
             fallback_models=grant.fallback_models,
+            profile=profiles.read(grant.session),
         )
 
     def _key_was_changed(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -40,6 +41,7 @@ class Grant(msgspec.Struct, frozen=True):
     fallback_models: tuple[
         str, ...
     ] = ()  # to be asked for in their order, with the same value, where the model is gone
+    session: object = None  # the profile's settings, as the service says them
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -67,6 +69,7 @@ class _ClientSecret(msgspec.Struct, frozen=True):
     expires_in: float
     connect: _Connect
     limits: Limits = Limits()
+    session: Any = None
 
 
 class _Problem(msgspec.Struct, frozen=True):
@@ -190,6 +193,7 @@ def _grant(response: Response, url: str) -> Grant:
         model=answer.connect.model,
         limits=answer.limits,
         fallback_models=answer.connect.fallback_models,
+        session=answer.session,
     )
 
 

@@ -23,7 +23,8 @@ from appliance.provisioning.catalogue import Offer
 from appliance.provisioning.mints import Attempt, Opened
 from appliance.provisioning.problems import PROBLEMS, RefusalError, invalid_request, printable
 from appliance.provisioning.service import CurrentService, Service, access_token
-from appliance.provisioning.upstream import Minted, Upstream, UpstreamError
+from appliance.provisioning.telling import told
+from appliance.provisioning.upstream import Minted, UpstreamError
 
 _log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
@@ -69,7 +70,11 @@ class SessionLimits(BaseModel):
 
 
 class SessionGrant(BaseModel):
-    """A short-lived secret. ``kind`` tells it from what other transports may get one day."""
+    """A short-lived secret. ``kind`` tells it from what other transports may get one day.
+
+    ``session`` is what the profile says of the session, in the provider's form, without tools: the device repeats it in
+    its own ``session.update``, but for what its owner has set otherwise. Absent where the profile says nothing.
+    """
 
     session_id: str
     kind: Literal["client_secret"]
@@ -77,6 +82,7 @@ class SessionGrant(BaseModel):
     expires_in: int
     connect: Connect
     limits: SessionLimits
+    session: dict[str, Any] = Field(default_factory=dict)
 
 
 _KEY = re.compile(r"[\x21-\x7e]{8,64}", re.ASCII)
@@ -146,7 +152,7 @@ async def create_session(request: Request) -> Response:
     async with service.quick.begin() as connection:
         await mints.settle(connection, proof, "minted", _ms_since(started_s), minted.value, minted.request_id)
     service.observe("minted", time.perf_counter() - started_s)
-    return JSONResponse(_granted(opened, minted, offer.upstream), 201)
+    return JSONResponse(_granted(opened, minted, offer), 201)
 
 
 def _ms_since(started_s: float) -> int:
@@ -165,7 +171,8 @@ async def _choose(
     return offer
 
 
-def _granted(opened: Opened, minted: Minted, upstream: Upstream) -> dict[str, Any]:
+def _granted(opened: Opened, minted: Minted, offer: Offer) -> dict[str, Any]:
+    upstream, session = offer.upstream, told(offer.profile.session)
     return {
         "session_id": opened.session_id,
         "kind": "client_secret",
@@ -177,6 +184,7 @@ def _granted(opened: Opened, minted: Minted, upstream: Upstream) -> dict[str, An
             "fallback_models": list(upstream.fallback_models),
         },
         "limits": {"max_session_s": upstream.max_session_s, "sessions_left_today": opened.sessions_left},
+        **({"session": session} if session else {}),
     }
 
 

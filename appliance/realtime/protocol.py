@@ -20,6 +20,7 @@ from appliance.realtime import configuration, wire
 from appliance.realtime.configuration import Wishes
 from appliance.realtime.facts import Fact, Stage
 from appliance.realtime.history import History
+from appliance.realtime.profile import NO_PROFILE, Profile
 from appliance.realtime.receiving import Receiving
 from appliance.realtime.responses import UNNAMED, Delete, Responses, Truncate
 from appliance.realtime.uplink import Uplink
@@ -45,6 +46,7 @@ class Protocol:
         self.counters: Counter[str] = Counter()
         self.stage = Stage.CLOSED
         self.model = wishes.model
+        self.profile = NO_PROFILE  # that the present session's credential came with
         self.reduced = False
         self.reduced_because = ""  # in the server's words
         self.update_id = ""
@@ -66,9 +68,9 @@ class Protocol:
 
     # --- the session's life ---
 
-    def connected(self, model: str) -> None:
-        """Begin with a new socket; ``model`` is the one its credential is bound to."""
-        self.model = model or self.wishes.model
+    def connected(self, model: str, profile: Profile = NO_PROFILE) -> None:
+        """Begin with a new socket; ``model`` is the one its credential is bound to, ``profile`` came with it."""
+        self.model, self.profile = model or self.wishes.model, profile
         self.stage = Stage.GREETING
         self.reduced = False
         self.create_id = self.update_id = self.refused_update_id = ""
@@ -97,7 +99,11 @@ class Protocol:
         waiting = self.uplink.reopened()
         self.server_vad_applied = self._server_vad and not waiting and self.wishes.turn_detection != "local"
         session = configuration.session(
-            self.wishes, model=self.model, server_vad=self.server_vad_applied, reduced=self.reduced
+            self.wishes,
+            model=self.model,
+            server_vad=self.server_vad_applied,
+            reduced=self.reduced,
+            profile=self.profile,
         )
         self.update_id = self.send("session.update", session=session)
         self.stage = Stage.CONFIGURING
@@ -124,16 +130,16 @@ class Protocol:
         sent = not (self.wanted or self.create_id or self.update_id or self._outbox or self._later)
         return self.stage is Stage.READY and silent and sent and self.uplink.is_quiet(but_for_current=old)
 
-    def successor(self, model: str) -> Protocol:
+    def successor(self, model: str, profile: Profile = NO_PROFILE) -> Protocol:
         """Begin to set up another session, beside the present one: drive it as any other until it is configured."""
         other = Protocol(self.wishes, self._ids)
         other.set_server_vad(self._server_vad)
-        other.connected(model)
+        other.connected(model, profile)
         return other
 
     def adopt(self, other: Protocol) -> None:
         """Go on in a successor that is configured: it is told the conversation, and what is being said."""
-        self.model, self.reduced = other.model, other.reduced
+        self.model, self.profile, self.reduced = other.model, other.profile, other.reduced
         self.server_vad_applied = other.server_vad_applied
         self._forget_session()
         self.uplink.reopened()

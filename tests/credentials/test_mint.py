@@ -65,6 +65,19 @@ def test_a_grant(tmp_path: Path) -> None:
     run(tmp_path, story)
 
 
+@pytest.mark.parametrize("session", [None, {}, {"instructions": "Be short."}, [1], "x", 7])
+def test_what_the_profile_says_is_handed_on_as_it_is(session: object) -> None:
+    response = Response(201, {}, json.dumps({**CONTENT, "session": session}).encode())
+    assert _grant(response, "http://127.0.0.1/v1/sessions").session == session
+
+
+def test_an_answer_nested_beyond_reason_is_a_bad_one() -> None:
+    body = json.dumps(CONTENT)[:-1] + ', "session": ' + '{"a":' * 20_000 + "1" + "}" * 20_001
+    with pytest.raises(ProvisioningError) as refused:
+        _grant(Response(201, {}, body.encode()), "http://127.0.0.1/v1/sessions")
+    assert refused.value.code == "bad_answer"
+
+
 def test_a_new_nonce_costs_one_more_exchange_on_the_same_connection(tmp_path: Path) -> None:
     async def story(server: Scripted, minter: Minter) -> None:
         server.answers = [NONCE, http(201, CONTENT, DPoP_Nonce="n2"), http(201, CONTENT)]
