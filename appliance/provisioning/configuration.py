@@ -57,6 +57,12 @@ class Profile(msgspec.Struct, frozen=True):
     max_session_s: int
     limits: Limits
 
+    @property
+    def has_tools(self) -> bool:
+        """Whether it names tools."""
+        tools = self.session.get("tools")
+        return isinstance(tools, list) and bool(tools)
+
 
 class SessionTemplate(msgspec.Struct, frozen=True, kw_only=True):
     """What we ourselves read of a profile's session object; the provider gets the whole of it, untouched."""

@@ -18,8 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from appliance.provisioning import devices, mints, provider_bucket, secrets
+from appliance.provisioning import declarations, devices, mints, provider_bucket, secrets
 from appliance.provisioning.catalogue import Offer
+from appliance.provisioning.declarations import MOST, Declaration
 from appliance.provisioning.mints import Attempt, Opened
 from appliance.provisioning.problems import PROBLEMS, RefusalError, invalid_request, printable
 from appliance.provisioning.service import CurrentService, Service, access_token
@@ -43,6 +44,7 @@ class SessionRequest(msgspec.Struct, frozen=True):
 
     transport: Annotated[str, msgspec.Meta(max_length=16)] = "websocket"
     profile: Annotated[str, msgspec.Meta(max_length=64)] = "default"
+    tools: Annotated[tuple[Declaration, ...], msgspec.Meta(max_length=MOST)] = ()
 
 
 class SessionReport(BaseModel):
@@ -74,6 +76,8 @@ class SessionGrant(BaseModel):
 
     ``session`` is what the profile says of the session, in the provider's form, without tools: the device repeats it in
     its own ``session.update``, but for what its owner has set otherwise. Absent where the profile says nothing.
+    ``tools`` is "bound" where the secret's sessions have the profile's tools and the device's, as it declared them: it
+    must not name any itself, which would replace them. Absent otherwise.
     """
 
     session_id: str
@@ -83,11 +87,14 @@ class SessionGrant(BaseModel):
     connect: Connect
     limits: SessionLimits
     session: dict[str, Any] = Field(default_factory=dict)
+    tools: Literal["bound"] | None = None
 
 
 _KEY = re.compile(r"[\x21-\x7e]{8,64}", re.ASCII)
 _decode = msgspec.json.Decoder(SessionRequest).decode
 _, _schemas = msgspec.json.schema_components([SessionRequest])
+_schemas["SessionRequest"]["properties"]["tools"]["items"] = _schemas["Declaration"]
+_schemas["Declaration"]["properties"]["parameters"] = {"type": "object", "default": {}}
 _FORM: dict[str, Any] = {
     "parameters": [
         {
@@ -99,9 +106,7 @@ _FORM: dict[str, Any] = {
     ],
     "requestBody": {
         "required": True,
-        "content": {
-            "application/json": {"schema": msgspec.json.schema_components([SessionRequest])[1]["SessionRequest"]}
-        },
+        "content": {"application/json": {"schema": _schemas["SessionRequest"]}},
     },
 }
 
@@ -119,6 +124,7 @@ async def create_session(request: Request) -> Response:
         body = _decode(await request.body())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise invalid_request("missing or malformed: body") from None
+    declarations.check(body.tools)
     token = access_token(request)
     proof = service.check_proof(request, token)
     now_ms = service.now_ms()
@@ -136,7 +142,7 @@ async def create_session(request: Request) -> Response:
     try:
         if wait_ms := await service.provider.take(now_ms):
             raise provider_bucket.refusal(wait_ms, service.random)
-        minted = await offer.upstream.mint(secrets.safety_identifier(service.settings.pepper, caller.id))
+        minted = await offer.upstream.mint(secrets.safety_identifier(service.settings.pepper, caller.id), body.tools)
     except (UpstreamError, RefusalError) as error:
         request_id = error.request_id if isinstance(error, UpstreamError) else None
         async with service.quick.begin() as connection:
@@ -185,6 +191,7 @@ def _granted(opened: Opened, minted: Minted, offer: Offer) -> dict[str, Any]:
         },
         "limits": {"max_session_s": upstream.max_session_s, "sessions_left_today": opened.sessions_left},
         **({"session": session} if session else {}),
+        **({"tools": "bound"} if upstream.binds_tools else {}),
     }
 
 

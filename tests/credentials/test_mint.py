@@ -71,6 +71,21 @@ def test_what_the_profile_says_is_handed_on_as_it_is(session: object) -> None:
     assert _grant(response, "http://127.0.0.1/v1/sessions").session == session
 
 
+@pytest.mark.parametrize(("tools", "bound"), [("bound", True), ("unbound", False), (None, False), ([], False)])
+def test_whether_tools_are_bound(tools: object, bound: bool) -> None:
+    response = Response(201, {}, json.dumps({**CONTENT, "tools": tools}).encode())
+    assert _grant(response, "http://127.0.0.1/v1/sessions").binds_tools is bound
+
+
+def test_the_devices_functions_are_declared(tmp_path: Path) -> None:
+    async def story(server: Scripted, minter: Minter) -> None:
+        server.answers = [http(201, CONTENT)]
+        await minter.mint(tools=({"type": "function", "name": "a"},))
+        assert server.heard[0].endswith(b',"tools":[{"type":"function","name":"a"}]}')
+
+    run(tmp_path, story)
+
+
 def test_an_answer_nested_beyond_reason_is_a_bad_one() -> None:
     body = json.dumps(CONTENT)[:-1] + ', "session": ' + '{"a":' * 20_000 + "1" + "}" * 20_001
     with pytest.raises(ProvisioningError) as refused:

@@ -25,6 +25,7 @@ from tests.realtime.link import Link
 
 Capsys = pytest.CaptureFixture[str]
 MCP = {"type": "mcp", "server_label": "home", "server_url": "https://mcp.example/", "authorization": "secret-of-mcp"}
+TIME: dict[str, Any] = {"type": "function", "name": "get_time", "description": "Tells it.", "parameters": {}}
 KITCHEN = {
     "upstream": "default",
     "model": "gpt-realtime-2",
@@ -145,10 +146,9 @@ def owners(directory: Path, url: str, token: str, more: str = "") -> config.Load
 
 async def asked(loaded: config.Loaded, server: RealtimeServer, sessions: int = 1) -> list[dict[str, Any]]:
     """The session objects that a device with this configuration asks the server for."""
-    tools: tuple[dict[str, Any], ...] = ({"type": "function", "name": "get_time", "description": "", "parameters": {}},)
-    tickets = Tickets(loaded.config)
+    tickets = Tickets(loaded.config, tools=(TIME,))
     link = Link(server.url)
-    link.protocol = Protocol(wishes_of(loaded, tools), (f"va_{n}" for n in itertools.count()))
+    link.protocol = Protocol(wishes_of(loaded, (TIME,)), (f"va_{n}" for n in itertools.count()))
 
     async def mint() -> Ticket:
         return replace(await tickets.mint(), url=server.url)
