@@ -14,6 +14,7 @@ from appliance.credentials import enrolment
 from appliance.credentials.enrolment import Enrolment
 from appliance.errors import Secret
 from tests.credentials.server import Scripted, http, scripted
+from tests.fakes.realtime_server import Script
 from tests.scenarios.conftest import MakeHome
 from tests.scenarios.home import Town
 
@@ -56,3 +57,21 @@ def test_a_profile_reaches_the_model_with_the_devices_tools(
         "set_volume",
     ]
     assert session.get("tools") == (None if bound else declared)
+
+
+def test_tools_that_the_provider_runs_lead_to_an_answer(home: MakeHome) -> None:
+    script = Script(reply=bytes(24_000), remote=[{"id": "mcp_1"}, {"id": "mcp_2"}], remote_s=0.1)
+    at = home(script)
+    at.daemon.command("say", text="Who is at the door?")
+    at.heard("response.create", 2)
+    at.daemon.until(lambda: len(at.daemon.turns()) == 1, "an answer")
+    script.leave_for = "unlock"
+    at.daemon.command("say", text="Let them in.")
+    at.heard("response.create", 4)
+    at.daemon.until(lambda: len(at.daemon.turns()) == 2, "another answer")
+    denials = [event["item"] for event in at.server.of("conversation.item.create") if "approve" in event["item"]]
+    assert [(denial["approval_request_id"], denial["approve"]) for denial in denials] == [("leave_1", False)]
+    assert "'unlock' of 'home'" in at.daemon.log()
+    assert len(at.server.of("response.create")) == 4
+    assert all(turn["heard_ms"] for turn in at.daemon.turns())
+    assert at.daemon.command("status")["counters"].get("cue_error", 0) == 0
