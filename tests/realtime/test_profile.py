@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,9 @@ from hypothesis import strategies as st
 from appliance.realtime import configuration, profile
 from appliance.realtime.configuration import Wishes
 from appliance.realtime.profile import NO_PROFILE, Profile
+from appliance.realtime.session import Ticket
+from tests.fakes.realtime_server import RealtimeServer
+from tests.realtime.link import QUICK, Link
 from tests.realtime.talk import TOOL, Json, Talk, checked
 
 WISHES = Wishes("gpt-realtime-2", "marin", "Be a friend.", tools=(TOOL,))
@@ -176,6 +181,25 @@ def test_a_successor_brings_its_own_profile() -> None:
     list(other.receive('{"type":"session.updated"}'))
     talk.protocol.adopt(other)
     assert talk.protocol.profile == given
+
+
+def test_the_session_that_replaces_an_ageing_one_has_the_profile_of_its_own_credential() -> None:
+    async def main() -> None:
+        timing = replace(QUICK, ageing_s=0.1, old_s=60.0)
+        async with RealtimeServer() as server, Link(server.url, timing=timing) as link:
+
+            async def mint() -> Ticket:
+                given = profile.read({"instructions": f"Of {link.minted}."}, binds_tools=link.minted > 0)
+                return replace(await link.own_mint(), profile=given)
+
+            link.mint = mint
+            link.session.open()
+            await link.end(2)
+            asked = [event["session"] for event in server.of("session.update")][:2]
+            assert [session["instructions"] for session in asked] == ["Of 0.", "Of 1."]
+            assert ["tools" in session for session in asked] == [True, False]
+
+    asyncio.run(main())
 
 
 def test_no_later_update_of_the_session_names_tools() -> None:
