@@ -28,6 +28,7 @@ T = TypeVar("T", bound=Struct)
 
 DEFAULT_PATH = Path("/etc/voice-appliance/appliance.toml")
 AUTO = "auto"  # the board that is plugged in
+DEFAULT = "default"  # the origin of what nobody wrote down
 FROM_BOARD = ("capture", "playback", "microphones")  # of [audio], where the file names none
 DEFAULT_INSTRUCTIONS = (
     "You are a friendly voice assistant that lives in a small speaker. Answer in one to three short spoken "
@@ -179,7 +180,7 @@ def judge(raw: dict[str, object], path: Path) -> Loaded:
         except ValueError as error:
             raise ConfigError(f"{path}: {name}.url = {_shown(url)}", hint=str(error)) from None
     origin = dict.fromkeys(_keys(raw), f"{path}")
-    origin = dict.fromkeys(_keys(msgspec.to_builtins(config)), "default") | origin
+    origin = dict.fromkeys(_keys(msgspec.to_builtins(config)), DEFAULT) | origin
     chosen = seen = None
     if config.board == AUTO:
         seen = plugged.look()

@@ -113,7 +113,11 @@ class Daemon:
 
     def _build(self, group: asyncio.TaskGroup) -> None:
         config, loop = self._loaded.config, self._loop
-        self.tickets = Tickets(config, spawn=group.create_task, tell=self._enrolment_over)
+        self.timers = Timers(loop, self._rang)
+        tools = [*timer_tools(self.timers), volume_tool(self.set_volume), time_tool(timesync.local_time)]
+        self._toolbox = Toolbox(tools, group.create_task, lambda event: self.engine.post(event))
+        declared = self._toolbox.declarations()
+        self.tickets = Tickets(config, spawn=group.create_task, tell=self._enrolment_over, tools=declared)
         self._keeper = Keeper(Path(config.state.directory), config.audio, loop.create_task)
         kept = self._keeper.kept
         self.volume = kept.volume_for(config.audio.volume)
@@ -130,10 +134,7 @@ class Daemon:
         )
         self._cards = cards = Cards(config.audio, self._loaded.board, time.monotonic)
         self.duplex = Duplex(cards, chain, gain_of(self.volume), time.monotonic, self._from_audio)
-        self.timers = Timers(loop, self._rang)
-        tools = [*timer_tools(self.timers), volume_tool(self.set_volume), time_tool(timesync.local_time)]
-        self._toolbox = Toolbox(tools, group.create_task, lambda event: self.engine.post(event))
-        self.protocol = Protocol(wishes_of(config, self._toolbox.declarations()), _ids())
+        self.protocol = Protocol(wishes_of(self._loaded, declared), _ids())
         self._remembered = Remembered(self.protocol.history, os.environ.get("RUNTIME_DIRECTORY"))
         self._remembered.take_up()
         self.session = WebSocketSession(

@@ -200,7 +200,7 @@ class Engine:
                 protocol.admit(response_id)
             case do.CancelResponse(response_id):
                 protocol.cancel(response_id)
-            case do.RunTool(call):
+            case do.RunTool(call) if not call.remote:
                 self._parts.toolbox.run(call)
             case do.DeclineTool(call):
                 protocol.tool_output(call.call_id, DECLINED)

@@ -26,6 +26,7 @@ from appliance.credentials.pacing import Pacing
 from appliance.credentials.storage import IDENTITY_FILE
 from appliance.enrolling import Enroller, Spawn, enrolment_token
 from appliance.errors import ConfigError, ProvisioningError, Secret, StateError
+from appliance.realtime import profile as profiles
 from appliance.realtime.session import Need, Ticket
 from appliance.reports import Report, Reports
 from appliance.system import timesync
@@ -53,10 +54,14 @@ class Tickets:
         *,
         spawn: Spawn | None = None,
         tell: Callable[[Enrolled | EnrolmentEnded], None] = lambda _: None,
+        tools: tuple[dict[str, object], ...] = (),
         rng: random.Random | None = None,
     ) -> None:
-        """``spawn`` runs what goes on in the background, ``tell`` hears how an enrolment there has ended."""
-        self._config = config
+        """``spawn`` runs what goes on in the background, ``tell`` hears how an enrolment there has ended.
+
+        ``tools`` are this device's, declared for a service that binds them to the credential with its profile's.
+        """
+        self._config, self._tools = config, tools
         self._directory = Path(config.state.directory)
         self._address = pins.parse(config.provisioning.url)
         self._identity: Identity | None = None
@@ -180,7 +185,7 @@ class Tickets:
         profile = self._config.provisioning.profile
         minter = self._minter or await self._begin(need)
         try:
-            grant = await minter.mint("websocket", profile)
+            grant = await minter.mint("websocket", profile, self._tools)
         except ProvisioningError as error:
             if error.code != "invalid_token":
                 raise
@@ -191,7 +196,7 @@ class Tickets:
                 log.warning("%s", error)
                 self._dead = minter.token
             minter = await self._begin(need)
-            grant = await minter.mint("websocket", profile)
+            grant = await minter.mint("websocket", profile, self._tools)
         tls = await self._tls(grant.url)
         model = grant.model or self._config.realtime.model
         return Ticket(
@@ -203,6 +208,7 @@ class Tickets:
             good_for_s=grant.expires_in_s,
             longest_s=max(grant.limits.max_session_s or math.inf, SHORTEST_SESSION_S),
             fallback_models=grant.fallback_models,
+            profile=profiles.read(grant.session, binds_tools=grant.binds_tools),
         )
 
     def _key_was_changed(self) -> bool:

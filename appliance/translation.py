@@ -5,7 +5,7 @@ Responsible for: that translation. Not for: reading or checking the configuratio
 
 from __future__ import annotations
 
-from appliance.config import Config, Loaded
+from appliance.config import DEFAULT, Config, Loaded
 from appliance.conversation.state import Settings, Turns
 from appliance.realtime.configuration import Wishes
 from appliance.realtime.session import AGEING, OLD, Timing
@@ -40,9 +40,10 @@ def canceller_of(loaded: Loaded) -> str:
     return "none" if loaded.board.aec == "hardware" else loaded.config.audio.echo_canceller
 
 
-def wishes_of(config: Config, tools: tuple[dict[str, object], ...]) -> Wishes:
+def wishes_of(loaded: Loaded, tools: tuple[dict[str, object], ...]) -> Wishes:
     """Translate the configuration for the session."""
-    asked = config.realtime
+    asked, prefix = loaded.config.realtime, "realtime."
+    own = (key for key, origin in loaded.origin.items() if key.startswith(prefix) and origin != DEFAULT)
     return Wishes(
         model=asked.model,
         voice=asked.voice,
@@ -54,6 +55,7 @@ def wishes_of(config: Config, tools: tuple[dict[str, object], ...]) -> Wishes:
         captions=asked.captions,
         max_output_tokens=asked.max_output_tokens,
         tools=tools,
+        own=frozenset(key.removeprefix(prefix) for key in own),
     )
 
 

@@ -30,8 +30,8 @@ class Service:
         self.asked: list[float] = []
         self.reports: list[str] = []
 
-    async def mint(self, transport: str, profile: str) -> Grant:
-        del transport, profile
+    async def mint(self, transport: str, profile: str, tools: object) -> Grant:
+        del transport, profile, tools
         self.asked.append(asyncio.get_running_loop().time())
         if self.refusal is not None:
             raise self.refusal

@@ -142,6 +142,7 @@ class ToolCall:
     call_id: str
     name: str
     arguments: str
+    remote: bool = False  # the server runs it and keeps its output: only the end is told
 
 
 @dataclass(frozen=True, slots=True)

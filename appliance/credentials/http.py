@@ -41,7 +41,7 @@ class HttpClient:
         self,
         *,
         timeout_s: float = 10.0,
-        body_at_most: int = 65_536,
+        body_at_most: int = 131_072,  # a grant tells a profile's session, which may be half of that
         tls: ssl.SSLContext | None = None,
         pins: frozenset[bytes] = frozenset(),
     ) -> None:

@@ -8,7 +8,8 @@ and how long to wait between tries (the session's owner decides, from ``retry`` 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -40,6 +41,8 @@ class Grant(msgspec.Struct, frozen=True):
     fallback_models: tuple[
         str, ...
     ] = ()  # to be asked for in their order, with the same value, where the model is gone
+    session: object = None  # the profile's settings, as the service says them
+    binds_tools: bool = False  # to the secret: the profile's, and ours
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -67,6 +70,8 @@ class _ClientSecret(msgspec.Struct, frozen=True):
     expires_in: float
     connect: _Connect
     limits: Limits = Limits()
+    session: Any = None
+    tools: Any = None
 
 
 class _Problem(msgspec.Struct, frozen=True):
@@ -124,13 +129,19 @@ class Minter:
         """The token that it mints with."""
         return self._enrolment.token
 
-    async def mint(self, transport: str = "websocket", profile: str = "default") -> Grant:
+    async def mint(
+        self, transport: str = "websocket", profile: str = "default", tools: Sequence[Mapping[str, object]] = ()
+    ) -> Grant:
         """A fresh grant. A broken connection is tried once more, under the same Idempotency-Key: never two sessions.
+
+        ``tools`` are the functions of this device, for the service to bind beside its profile's.
 
         Raises:
             ProvisioningError: refused, unreachable or a nonsense answer; ``code``, ``retry``, ``retry_after_s``.
         """
-        content = {"transport": transport, "profile": profile}
+        content: dict[str, object] = {"transport": transport, "profile": profile}
+        if tools:
+            content["tools"] = tools
         key = {"Idempotency-Key": str(uuid.uuid4())}
         try:
             response = await self._signed.post_json(self._url, content, token=self._enrolment.token, headers=key)
@@ -192,6 +203,8 @@ def _grant(response: Response, url: str) -> Grant:
         model=answer.connect.model,
         limits=answer.limits,
         fallback_models=answer.connect.fallback_models,
+        session=answer.session,
+        binds_tools=answer.tools == "bound",
     )
 
 

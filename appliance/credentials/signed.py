@@ -110,7 +110,7 @@ def read(response: Response, kind: type[_Answer], where: str) -> _Answer:
     """
     try:
         return msgspec.json.decode(response.body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         what = f"status {response.status} with a body we cannot read"
         raise reach.bad_answer(urlsplit(where).netloc, what, retry_after_s(response)) from None
 

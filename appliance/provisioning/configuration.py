@@ -57,6 +57,12 @@ class Profile(msgspec.Struct, frozen=True):
     max_session_s: int
     limits: Limits
 
+    @property
+    def has_tools(self) -> bool:
+        """Whether it names tools."""
+        tools = self.session.get("tools")
+        return isinstance(tools, list) and bool(tools)
+
 
 class SessionTemplate(msgspec.Struct, frozen=True, kw_only=True):
     """What we ourselves read of a profile's session object; the provider gets the whole of it, untouched."""
@@ -75,9 +81,10 @@ class OpenAIProfile(OpenAISource, frozen=True, kw_only=True, tag="openai", forbi
 
 
 class StaticProfile(StaticSource, frozen=True, kw_only=True, tag="static", forbid_unknown_fields=True):
-    """A section ``[profiles.NAME]`` of kind static."""
+    """A section ``[profiles.NAME]`` of kind static. ``session`` is told to the device: such a server binds nothing."""
 
     model: str
+    session: dict[str, Any] = {}
     fallback_models: tuple[str, ...] = ()
     max_session_s: int = 3600
     limits: Limits = Limits()
@@ -130,7 +137,7 @@ def from_file(where: str, name: str, section: FileProfile) -> Profile:
             raise ConfigError(f"{where}.session: {error}", hint='needs type = "realtime" and model') from None
         session = {"type": "realtime", **section.session}
     else:
-        model, session = section.model, {}
+        model, session = section.model, section.session
     profile = Profile(
         upstream=name,
         source=source_of(section),

@@ -61,6 +61,9 @@ async def examine(data: Path, certificate: Path | None = None) -> AsyncIterator[
     async with upstream.http_client() as client:
         for name, profile in offered.items():
             yield await _profile(configured, name, profile, client)
+            if profile.has_tools and not isinstance(profile.source, OpenAISource):
+                what = f"profile {name}: its tools have no effect, a static server has none bound to its key"
+                yield Finding(what, "take them out, or choose an upstream of kind openai")
         yield await _clock(configured, client)
     async for finding in _certificates(configured, certificate):
         yield finding

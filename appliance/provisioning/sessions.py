@@ -18,12 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from appliance.provisioning import devices, mints, provider_bucket, secrets
+from appliance.provisioning import declarations, devices, mints, provider_bucket, secrets
 from appliance.provisioning.catalogue import Offer
+from appliance.provisioning.declarations import MOST, Declaration
 from appliance.provisioning.mints import Attempt, Opened
 from appliance.provisioning.problems import PROBLEMS, RefusalError, invalid_request, printable
 from appliance.provisioning.service import CurrentService, Service, access_token
-from appliance.provisioning.upstream import Minted, Upstream, UpstreamError
+from appliance.provisioning.telling import told
+from appliance.provisioning.upstream import Minted, UpstreamError
 
 _log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
@@ -42,6 +44,7 @@ class SessionRequest(msgspec.Struct, frozen=True):
 
     transport: Annotated[str, msgspec.Meta(max_length=16)] = "websocket"
     profile: Annotated[str, msgspec.Meta(max_length=64)] = "default"
+    tools: Annotated[tuple[Declaration, ...], msgspec.Meta(max_length=MOST)] = ()
 
 
 class SessionReport(BaseModel):
@@ -69,7 +72,13 @@ class SessionLimits(BaseModel):
 
 
 class SessionGrant(BaseModel):
-    """A short-lived secret. ``kind`` tells it from what other transports may get one day."""
+    """A short-lived secret. ``kind`` tells it from what other transports may get one day.
+
+    ``session`` is what the profile says of the session, in the provider's form, without tools: the device repeats it in
+    its own ``session.update``, but for what its owner has set otherwise. Absent where the profile says nothing.
+    ``tools`` is "bound" where the secret's sessions have the profile's tools and the device's, as it declared them: it
+    must not name any itself, which would replace them. Absent otherwise.
+    """
 
     session_id: str
     kind: Literal["client_secret"]
@@ -77,11 +86,15 @@ class SessionGrant(BaseModel):
     expires_in: int
     connect: Connect
     limits: SessionLimits
+    session: dict[str, Any] = Field(default_factory=dict)
+    tools: Literal["bound"] | None = None
 
 
 _KEY = re.compile(r"[\x21-\x7e]{8,64}", re.ASCII)
 _decode = msgspec.json.Decoder(SessionRequest).decode
 _, _schemas = msgspec.json.schema_components([SessionRequest])
+_schemas["SessionRequest"]["properties"]["tools"]["items"] = _schemas["Declaration"]
+_schemas["Declaration"]["properties"]["parameters"] = {"type": "object", "default": {}}
 _FORM: dict[str, Any] = {
     "parameters": [
         {
@@ -93,9 +106,7 @@ _FORM: dict[str, Any] = {
     ],
     "requestBody": {
         "required": True,
-        "content": {
-            "application/json": {"schema": msgspec.json.schema_components([SessionRequest])[1]["SessionRequest"]}
-        },
+        "content": {"application/json": {"schema": _schemas["SessionRequest"]}},
     },
 }
 
@@ -113,6 +124,7 @@ async def create_session(request: Request) -> Response:
         body = _decode(await request.body())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise invalid_request("missing or malformed: body") from None
+    declarations.check(body.tools)
     token = access_token(request)
     proof = service.check_proof(request, token)
     now_ms = service.now_ms()
@@ -130,7 +142,7 @@ async def create_session(request: Request) -> Response:
     try:
         if wait_ms := await service.provider.take(now_ms):
             raise provider_bucket.refusal(wait_ms, service.random)
-        minted = await offer.upstream.mint(secrets.safety_identifier(service.settings.pepper, caller.id))
+        minted = await offer.upstream.mint(secrets.safety_identifier(service.settings.pepper, caller.id), body.tools)
     except (UpstreamError, RefusalError) as error:
         request_id = error.request_id if isinstance(error, UpstreamError) else None
         async with service.quick.begin() as connection:
@@ -146,7 +158,7 @@ async def create_session(request: Request) -> Response:
     async with service.quick.begin() as connection:
         await mints.settle(connection, proof, "minted", _ms_since(started_s), minted.value, minted.request_id)
     service.observe("minted", time.perf_counter() - started_s)
-    return JSONResponse(_granted(opened, minted, offer.upstream), 201)
+    return JSONResponse(_granted(opened, minted, offer), 201)
 
 
 def _ms_since(started_s: float) -> int:
@@ -165,7 +177,8 @@ async def _choose(
     return offer
 
 
-def _granted(opened: Opened, minted: Minted, upstream: Upstream) -> dict[str, Any]:
+def _granted(opened: Opened, minted: Minted, offer: Offer) -> dict[str, Any]:
+    upstream, session = offer.upstream, told(offer.profile.session)
     return {
         "session_id": opened.session_id,
         "kind": "client_secret",
@@ -177,6 +190,8 @@ def _granted(opened: Opened, minted: Minted, upstream: Upstream) -> dict[str, An
             "fallback_models": list(upstream.fallback_models),
         },
         "limits": {"max_session_s": upstream.max_session_s, "sessions_left_today": opened.sessions_left},
+        **({"session": session} if session else {}),
+        **({"tools": "bound"} if upstream.binds_tools else {}),
     }
 
 

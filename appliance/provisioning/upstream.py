@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import httpx2
 import msgspec
@@ -18,6 +18,7 @@ import msgspec
 from appliance.errors import ConfigError, Secret
 from appliance.provisioning import settings
 from appliance.provisioning.configuration import OpenAISource, Profile, StaticSource
+from appliance.provisioning.declarations import Declaration, joined
 from appliance.provisioning.settings import Settings
 
 SECRET_LIFE_S = 60
@@ -65,8 +66,12 @@ class Upstream(Protocol):
     def max_session_s(self) -> int:
         """How long a session may last."""
 
-    async def mint(self, safety_identifier: str) -> Minted:
-        """A fresh secret.
+    @property
+    def binds_tools(self) -> bool:
+        """Whether the secret's sessions have the profile's tools, and the device's with them."""
+
+    async def mint(self, safety_identifier: str, tools: Sequence[Declaration] = ()) -> Minted:
+        """A fresh secret; ``tools`` are the device's own.
 
         Raises:
             UpstreamError: see its ``code``.
@@ -113,8 +118,9 @@ class OpenAIUpstream:
         self.connect_url = f"ws{base.removeprefix('http')}/v1/realtime"  # http -> ws, https -> wss
         self.fallback_models: tuple[str, ...] = ()  # a secret is bound to its model: the choice is made here
         self.max_session_s = profile.max_session_s
+        self.binds_tools = profile.has_tools
 
-    async def mint(self, safety_identifier: str) -> Minted:
+    async def mint(self, safety_identifier: str, tools: Sequence[Declaration] = ()) -> Minted:
         """A fresh secret, of 60 s, for the first of the profile's models that is not gone.
 
         One more try if no connection came about, none after any other answer.
@@ -123,22 +129,29 @@ class OpenAIUpstream:
             key = settings.read_key(self._key_file)  # at each mint: a changed key needs no restart
         except ConfigError as error:
             raise UpstreamError("upstream_unavailable", str(error)) from None
-        headers = {"Authorization": f"Bearer {key}", "OpenAI-Safety-Identifier": safety_identifier}
+        headers = {
+            "Authorization": f"Bearer {key}",
+            "OpenAI-Safety-Identifier": safety_identifier,
+            "Content-Type": "application/json",
+        }
+        session = self._session
+        if self.binds_tools:
+            session = {**session, "tools": joined(session["tools"], tools)}
         try:
             async with asyncio.timeout(_WITHIN_S):
                 for model in self._models[:-1]:
-                    reply = await self._ask(model, headers)
+                    reply = await self._ask(session, model, headers)
                     if not _model_is_gone(reply):
                         return self._minted(reply, model)
-                return self._minted(await self._ask(self._models[-1], headers), self._models[-1])
+                return self._minted(await self._ask(session, self._models[-1], headers), self._models[-1])
         except (httpx2.RequestError, httpx2.InvalidURL, TimeoutError) as error:
             # The exception's text may hold headers of a malformed answer; its class says enough.
             detail = f"{NO_ANSWER} {self._url} ({type(error).__name__})"
             raise UpstreamError("upstream_unavailable", detail) from None
 
-    async def _ask(self, model: str, headers: dict[str, str]) -> _Reply:
-        body = {**self._body, "session": {**self._session, "model": model}}
-        request = self._client.build_request("POST", self._url, json=body, headers=headers)
+    async def _ask(self, session: dict[str, Any], model: str, headers: dict[str, str]) -> _Reply:
+        body = msgspec.json.encode({**self._body, "session": {**session, "model": model}})
+        request = self._client.build_request("POST", self._url, content=body, headers=headers)
         try:
             response = await self._client.send(request, stream=True)
         except (httpx2.ConnectError, httpx2.ConnectTimeout):
@@ -217,8 +230,9 @@ class StaticUpstream:
         self.fallback_models = profile.fallback_models
         self._model = profile.model
         self.max_session_s = profile.max_session_s
+        self.binds_tools = False
 
-    async def mint(self, safety_identifier: str) -> Minted:  # noqa: ARG002 such servers know no safety identifier
+    async def mint(self, safety_identifier: str, tools: Sequence[Declaration] = ()) -> Minted:  # noqa: ARG002 such servers know neither
         """The key. It does not expire, but the device is told to use it at once."""
         try:
             key = settings.read_key(self._key_file) if self._key_file else Secret(self._key)

@@ -17,6 +17,7 @@ class Capabilities:
     """What of our wishes a model accepts; a wish that only some models take gets its flag here."""
 
     long_context_truncation: bool = True
+    reasoning: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,11 @@ CAPABILITIES = {
     "gpt-realtime-2.1": Capabilities(),
     "gpt-realtime-2.1-mini": Capabilities(),
     "gpt-realtime-2": Capabilities(),
-    "gpt-realtime-1.5": Capabilities(),
-    "gpt-realtime": Capabilities(),
-    "gpt-realtime-mini": Capabilities(),
+    "gpt-realtime-1.5": Capabilities(reasoning=False),
+    "gpt-realtime": Capabilities(reasoning=False),
+    "gpt-realtime-mini": Capabilities(reasoning=False),
 }
-# A model we do not know is most likely a compatible server's: ask for nothing beyond the common core.
+# A model we do not know is most likely a compatible server's: ask for nothing beyond the common core by ourselves.
 _UNKNOWN = Capabilities(long_context_truncation=False)
 
 _FIRST = Price(4, 0.40, 16, 32, 0.40, 64, 5, 0.50)

@@ -20,11 +20,13 @@ from appliance.realtime import configuration, wire
 from appliance.realtime.configuration import Wishes
 from appliance.realtime.facts import Fact, Stage
 from appliance.realtime.history import History
+from appliance.realtime.profile import NO_PROFILE, Profile
 from appliance.realtime.receiving import Receiving
 from appliance.realtime.responses import UNNAMED, Delete, Responses, Truncate
 from appliance.realtime.uplink import Uplink
 
 ASKED_BY = {"by": "voice-appliance"}  # metadata of the responses that are ours
+NOBODY_TO_ASK = "This device has no way to ask a person for leave. Do without this tool and say so."
 
 
 class Frame(NamedTuple):
@@ -45,6 +47,7 @@ class Protocol:
         self.counters: Counter[str] = Counter()
         self.stage = Stage.CLOSED
         self.model = wishes.model
+        self.profile = NO_PROFILE  # that the present session's credential came with
         self.reduced = False
         self.reduced_because = ""  # in the server's words
         self.update_id = ""
@@ -56,6 +59,7 @@ class Protocol:
         self._may_call_tools = True  # the response that is wanted, or was asked for last
         self.blocked = False  # the server says that a response is active which it did not announce
         self.calls_told: set[str] = set()  # tool calls that the present session knows of
+        self.remote_calls: dict[str, bool] = {}  # that the server runs and has not ended; True: it asks for leave to
         self._later: list[wire.Json] = []  # items that follow the turns which the present session is told as audio
         self._later_than: frozenset[str] = frozenset()  # these turns
         self._ids = ids
@@ -66,9 +70,9 @@ class Protocol:
 
     # --- the session's life ---
 
-    def connected(self, model: str) -> None:
-        """Begin with a new socket; ``model`` is the one its credential is bound to."""
-        self.model = model or self.wishes.model
+    def connected(self, model: str, profile: Profile = NO_PROFILE) -> None:
+        """Begin with a new socket; ``model`` is the one its credential is bound to, ``profile`` came with it."""
+        self.model, self.profile = model or self.wishes.model, profile
         self.stage = Stage.GREETING
         self.reduced = False
         self.create_id = self.update_id = self.refused_update_id = ""
@@ -97,7 +101,11 @@ class Protocol:
         waiting = self.uplink.reopened()
         self.server_vad_applied = self._server_vad and not waiting and self.wishes.turn_detection != "local"
         session = configuration.session(
-            self.wishes, model=self.model, server_vad=self.server_vad_applied, reduced=self.reduced
+            self.wishes,
+            model=self.model,
+            server_vad=self.server_vad_applied,
+            reduced=self.reduced,
+            profile=self.profile,
         )
         self.update_id = self.send("session.update", session=session)
         self.stage = Stage.CONFIGURING
@@ -122,18 +130,19 @@ class Protocol:
         """
         silent = self.responses.active is None and not self.responses.sounding and not self.blocked
         sent = not (self.wanted or self.create_id or self.update_id or self._outbox or self._later)
+        sent = sent and not self.remote_calls
         return self.stage is Stage.READY and silent and sent and self.uplink.is_quiet(but_for_current=old)
 
-    def successor(self, model: str) -> Protocol:
+    def successor(self, model: str, profile: Profile = NO_PROFILE) -> Protocol:
         """Begin to set up another session, beside the present one: drive it as any other until it is configured."""
         other = Protocol(self.wishes, self._ids)
         other.set_server_vad(self._server_vad)
-        other.connected(model)
+        other.connected(model, profile)
         return other
 
     def adopt(self, other: Protocol) -> None:
         """Go on in a successor that is configured: it is told the conversation, and what is being said."""
-        self.model, self.reduced = other.model, other.reduced
+        self.model, self.profile, self.reduced = other.model, other.profile, other.reduced
         self.server_vad_applied = other.server_vad_applied
         self._forget_session()
         self.uplink.reopened()
@@ -142,7 +151,7 @@ class Protocol:
     @property
     def engaged(self) -> bool:
         """Whether somebody talks or waits: a session that is dead now costs a question."""
-        waits = self.wanted or self.create_id or self.responses.active is not None
+        waits = self.wanted or self.create_id or self.remote_calls or self.responses.active is not None
         return bool(waits or self.uplink.ending or self.uplink.current)
 
     # --- commands ---
@@ -221,6 +230,7 @@ class Protocol:
         if active is not None:
             self.cancel(active.id)
         self.withdrawn_id = self.create_id
+        self.remote_calls.clear()  # they go on, and nobody waits for them
         return self._withdraw()
 
     def _withdraw(self) -> list[Fact]:
@@ -280,7 +290,14 @@ class Protocol:
             self.send("conversation.item.create", item=item)
 
     def tool_output(self, call_id: str, output: str) -> None:
-        """Answer a tool call; a session that never saw the call is told of it first."""
+        """Answer a tool call; a session that never saw the call is told of it first.
+
+        One that the server runs needs no answer, but for its question whether it may.
+        """
+        if (asks_leave := self.remote_calls.pop(call_id, None)) is not None:
+            if asks_leave:
+                self._tell(wire.mcp_denial(self.new_id(), call_id, NOBODY_TO_ASK))
+            return
         self.history.returned(call_id, output)
         if self.stage is not Stage.READY:
             return  # told with the history

@@ -14,6 +14,7 @@ from appliance.conversation import events as ev
 from appliance.realtime import facts, policy, usage, wire
 from appliance.realtime.facts import Fact, Stage
 from appliance.realtime.policy import Policy
+from appliance.realtime.remote import Remote
 from appliance.realtime.responses import UNNAMED, AudioItem, Response
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Receiving:
     def __init__(self, protocol: Protocol) -> None:
         self._p = protocol
         self._called: OrderedDict[str, None] = OrderedDict()
+        self._remote = Remote(protocol)
         self._handlers: dict[str, Callable[[wire.Received], Facts]] = {
             "session.created": self._session_created,
             "session.updated": self._session_updated,
@@ -49,6 +51,9 @@ class Receiving:
             "response.output_text.done": self._whole_words,
             "response.output_item.done": self._item_done,
             "response.done": self._response_done,
+            "response.mcp_call.completed": self._remote.ended,
+            "response.mcp_call.failed": self._remote.ended,
+            "mcp_list_tools.failed": self._remote.not_listed,
         }
 
     def receive(self, frame: str | bytes) -> Facts:
@@ -66,6 +71,7 @@ class Receiving:
     def begin(self) -> None:
         """Begin a new session, whose call ids may repeat those of an earlier one."""
         self._called.clear()
+        self._remote.begin()
 
     def _count(self, name: str) -> None:
         counters = self._p.counters
@@ -82,6 +88,7 @@ class Receiving:
         if self._p.stage is Stage.CONFIGURING:
             self._p.ready()
             yield facts.Configured()
+            yield from self._remote.lost()
         else:
             self._p.update_id = ""
 
@@ -213,6 +220,7 @@ class Receiving:
             return
         yield from self._announced(response)
         yield from self._call(response, event.item)
+        yield from self._remote.item(response, event.item)
 
     def _call(self, response: Response, item: wire.Item | None) -> Facts:
         """Report a complete function call once; a half-written one is not run."""
@@ -251,8 +259,11 @@ class Receiving:
         output = (done.output or []) if outcome is ev.Outcome.COMPLETED else []
         for item in output:
             yield from self._call(response, item)
+            yield from self._remote.item(response, item)
             words = "".join(part.transcript or part.text or "" for part in item.content or [])
             yield from self._whole(response, item.id, words)
+        if outcome is ev.Outcome.COMPLETED:
+            yield from self._remote.over(response)
         for item_id, audio in response.items.items():
             if not audio.ended:
                 yield facts.AudioEnded(item_id)

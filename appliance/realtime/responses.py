@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from appliance.realtime.wire import Item
+
 BYTES_PER_MS = 48  # 24 kHz mono s16le
 FORGOTTEN = 64
 UNNAMED = "unnamed_"  # begins the names that we give to responses which have none
@@ -53,6 +55,7 @@ class Response:
     called: bool = False  # a tool: the turn is answered by a later response
     items: dict[str, AudioItem] = field(default_factory=dict)
     worded: set[str] = field(default_factory=set)  # items whose words are known
+    remote: dict[str, Item] = field(default_factory=dict)  # calls that the server runs, and the response ends with
     silenced: set[str] = field(default_factory=set)  # of ``items``, those that an interruption accounts for
 
     @property

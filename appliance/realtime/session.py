@@ -15,6 +15,7 @@ from typing import Protocol as Interface
 
 from appliance.errors import Secret
 from appliance.realtime.facts import Fact
+from appliance.realtime.profile import NO_PROFILE, Profile
 
 AGEING, OLD = 50 / 60, 58 / 60  # of the time after which a session ends: it may be replaced, it is
 
@@ -31,6 +32,7 @@ class Ticket:
     good_for_s: float = 0.0  # from its minting on
     longest_s: float = math.inf  # that a session of it may last
     fallback_models: tuple[str, ...] = ()  # that it is good for as well, in the order of preference
+    profile: Profile = NO_PROFILE
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ class Succession:
             self.consider()
 
     async def _set_up(self, connection: ClientConnection, ticket: Ticket) -> Protocol:
-        successor = self._protocol.successor(ticket.model)
+        successor = self._protocol.successor(ticket.model, ticket.profile)
         async for frame in connection:
             for fact in successor.receive(frame):
                 if isinstance(fact, Refused | Broken):

@@ -141,7 +141,7 @@ class WebSocketSession:
 
     async def _dial(self, need: Need) -> Opened:
         connection, ticket = await self._dialler.dial(need)
-        self._protocol.connected(ticket.model)
+        self._protocol.connected(ticket.model, ticket.profile)
         return Opened(connection, ticket, asyncio.get_running_loop().time())
 
     # --- a live session ---

@@ -58,6 +58,9 @@ class Item(Struct):
     name: str | None = None
     arguments: str | None = None
     content: list[Part] | None = None
+    server_label: str | None = None
+    output: str | None = None
+    error: dict[str, Any] | None = None
 
 
 class StatusDetails(Struct):
@@ -229,3 +232,9 @@ def function_call(call_id: str, name: str, arguments: str) -> Json:
 def function_call_output(call_id: str, output: str) -> Json:
     """Build a tool's answer."""
     return {"type": "function_call_output", "call_id": call_id, "output": output}
+
+
+def mcp_denial(item_id: str, request_id: str, reason: str) -> Json:
+    """Build the denial of a request for leave to call a tool."""
+    answer = {"approval_request_id": request_id, "approve": False, "reason": reason}
+    return {"id": item_id, "type": "mcp_approval_response", **answer}

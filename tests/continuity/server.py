@@ -38,6 +38,7 @@ class Server:
 
     chance: Random
     tool_chance: float = 0.3
+    remote_chance: float = 0.0  # that it calls a tool of its own side, or asks leave to
     captions: bool = True
     items: dict[str, Said] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -175,6 +176,9 @@ class Server:
         self.active = f"resp_{next(_numbers)}"
         base = {"response_id": self.active}
         self._plan.append({"type": "response.created", "response": {"id": self.active, "status": "in_progress"}})
+        if self.remote_chance and self._last_is_a_question() and self.chance.random() < self.remote_chance:
+            self._call_remote(base)
+            return
         if self.chance.random() < self.tool_chance and self._last_is_a_question():
             call_id = f"call_{next(_numbers)}"
             call = {"type": "function_call", "id": f"item_{call_id}", "call_id": call_id, "name": "wait"}
@@ -183,6 +187,16 @@ class Server:
         else:
             self._speak(base)
         self._plan.append({"type": "response.done", "response": {"id": self.active, "status": "completed"}})
+
+    def _call_remote(self, base: Json) -> None:
+        """Call a tool of its own side: the call may end before its response does, or after."""
+        item: Json = {"type": "mcp_call", "id": f"item_{next(_numbers)}", "server_label": "home", "name": "look"}
+        leave = self.chance.random() < 0.3
+        item["type"] = "mcp_approval_request" if leave else "mcp_call"
+        self._plan.append({**base, "type": "response.output_item.done", "item": item | {"arguments": "{}"}})
+        end = {"type": "response.mcp_call.completed", "item_id": item["id"]}
+        done = {"type": "response.done", "response": {"id": self.active, "status": "completed"}}
+        self._plan += [done] if leave else [end, done] if self.chance.random() < 0.5 else [done, end]
 
     def _last_is_a_question(self) -> bool:
         return bool(self.items) and next(reversed(self.items.values())).kind in ("audio", "user")
@@ -215,7 +229,7 @@ class Server:
             case "response.output_audio.delta":
                 self.items[event["item_id"]].ms += WORD_MS
             case "response.output_item.done":
-                self.items[event["item"]["id"]] = Said("call", event["item"]["call_id"])
+                self.items[event["item"]["id"]] = Said("call", event["item"].get("call_id", ""))
             case "response.done":
                 self.active = ""
         self._say(event.pop("type"), **event)

@@ -61,23 +61,23 @@ def many(points: int) -> Losses:
     return told
 
 
-def tell(seed: int, turns: Turns = Turns.LOCAL, *, cuts: int = 1, moves: bool = False) -> Verdict:
+def tell(seed: int, turns: Turns = Turns.LOCAL, *, cuts: int = 1, moves: bool = False, remote: bool = False) -> Verdict:
     """Tell the story of ``seed`` once whole, then with the line broken at random steps of it."""
-    steps, chance = _length(seed, turns), Random(f"{seed} cuts")
+    steps, chance = _length(seed, turns, remote), Random(f"{seed} cuts")
     at = frozenset(chance.randint(1, steps) for _ in range(cuts))
-    return run(_tell(seed, turns, at, chance.randint(1, steps) if moves else 0))
+    return run(_tell(seed, turns, at, chance.randint(1, steps) if moves else 0, remote))
 
 
 @cache
-def _length(seed: int, turns: Turns) -> int:
+def _length(seed: int, turns: Turns, remote: bool) -> int:
     """Count the steps of the story when nothing breaks."""
-    return run(_tell(seed, turns, frozenset(), 0)).steps
+    return run(_tell(seed, turns, frozenset(), 0, remote)).steps
 
 
-async def _tell(seed: int, turns: Turns, cuts: frozenset[int], move_at: int) -> Verdict:
+async def _tell(seed: int, turns: Turns, cuts: frozenset[int], move_at: int, remote: bool) -> Verdict:
     verdict = Verdict(cuts=len(cuts))
     async with asyncio.TaskGroup() as group:
-        world = World(seed, group, turns=turns, captions=seed % 4 != 0)
+        world = World(seed, group, turns=turns, captions=seed % 4 != 0, remote=remote)
         world.cuts, world.move_at = cuts, move_at
         for _ in range(world.chance.randint(2, 5)):
             await _act(world, verdict)

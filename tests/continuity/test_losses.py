@@ -12,6 +12,7 @@ import pytest
 
 from appliance.conversation.state import Turns
 from appliance.realtime.history import History
+from appliance.realtime.remote import Remote
 from appliance.realtime.uplink import Uplink
 from tests.continuity.story import Verdict, tell
 
@@ -38,6 +39,12 @@ def test_nothing_is_lost_or_doubled_by_a_move_in_the_middle_of_it(turns: Turns) 
     assert sum(verdict.moves for verdict in verdicts) > 75
 
 
+@pytest.mark.parametrize("turns", MODES)
+@pytest.mark.parametrize("moves", [False, True])
+def test_nothing_is_lost_or_doubled_where_the_server_runs_tools(turns: Turns, moves: bool) -> None:
+    told(range(100), turns, cuts=0 if moves else 2, moves=moves, remote=True)
+
+
 def not_sent_again(_: Uplink) -> bool:
     return False
 
@@ -51,6 +58,7 @@ SABOTAGES: dict[str, tuple[type, str, Callable[..., Any]]] = {
     "a spoken turn is forgotten": (History, "spoken", nothing),
     "an answer is forgotten": (History, "assistant", nothing),
     "an answer ends a turn that is still being said": (Uplink, "answered", lambda uplink: uplink._turns.clear()),
+    "a call of the server's is waited for as one of ours": (Remote, "ended", lambda *_: iter(())),
     "a call is told without its session knowing it": (History, "called", nothing),
 }
 
@@ -59,4 +67,5 @@ SABOTAGES: dict[str, tuple[type, str, Callable[..., Any]]] = {
 def test_the_yardstick_notices(sabotage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     of, name, instead = SABOTAGES[sabotage]
     monkeypatch.setattr(of, name, instead)
-    assert not all(tell(seed, Turns.LOCAL, cuts=2).flawless for seed in range(40))
+    remote = of is Remote
+    assert not all(tell(seed, Turns.LOCAL, cuts=2, remote=remote).flawless for seed in range(40))

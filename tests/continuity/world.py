@@ -84,7 +84,7 @@ class Line:
         for fact in self._world.protocol.receive(json.dumps(server.outbox.popleft())):
             assert not isinstance(fact, Refused)
             self.configured = self.configured or isinstance(fact, Configured)
-            if isinstance(fact, ev.ToolRequested):
+            if isinstance(fact, ev.ToolRequested) and not fact.call.remote:
                 self._world.called.append(fact.call.call_id)
             self._world.engine.session_fact(fact)
             if self.server is not server:
@@ -169,10 +169,13 @@ class Loudspeaker:
 class World:
     """Everything around one engine."""
 
-    def __init__(self, seed: int, group: asyncio.TaskGroup, *, turns: Turns, captions: bool = True) -> None:
+    def __init__(
+        self, seed: int, group: asyncio.TaskGroup, *, turns: Turns, captions: bool = True, remote: bool = False
+    ) -> None:
         self.chance = Random(seed)
         self.loop = asyncio.get_running_loop()
         self.captions, self.old, self.moves = captions, False, 0
+        self.remote_chance = 0.5 if remote else 0.0
         self.servers: list[Server] = []
         self.sounded: set[str] = set()  # items of which something was heard
         self.steps = 0
@@ -203,7 +206,7 @@ class World:
         self.engine.post(event)
 
     def new_server(self) -> Server:
-        self.servers.append(Server(self.chance, captions=self.captions))
+        self.servers.append(Server(self.chance, captions=self.captions, remote_chance=self.remote_chance))
         return self.servers[-1]
 
     @property

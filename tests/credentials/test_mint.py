@@ -89,6 +89,34 @@ def test_a_report_that_was_not_taken_waits_and_one_that_never_will_be_does_not(
     run(tmp_path, story)
 
 
+@pytest.mark.parametrize("session", [None, {}, {"instructions": "Be short."}, [1], "x", 7])
+def test_what_the_profile_says_is_handed_on_as_it_is(session: object) -> None:
+    response = Response(201, {}, json.dumps({**CONTENT, "session": session}).encode())
+    assert _grant(response, "http://127.0.0.1/v1/sessions").session == session
+
+
+@pytest.mark.parametrize(("tools", "bound"), [("bound", True), ("unbound", False), (None, False), ([], False)])
+def test_whether_tools_are_bound(tools: object, bound: bool) -> None:
+    response = Response(201, {}, json.dumps({**CONTENT, "tools": tools}).encode())
+    assert _grant(response, "http://127.0.0.1/v1/sessions").binds_tools is bound
+
+
+def test_the_devices_functions_are_declared(tmp_path: Path) -> None:
+    async def story(server: Scripted, minter: Minter) -> None:
+        server.answers = [http(201, CONTENT)]
+        await minter.mint(tools=({"type": "function", "name": "a"},))
+        assert server.heard[0].endswith(b',"tools":[{"type":"function","name":"a"}]}')
+
+    run(tmp_path, story)
+
+
+def test_an_answer_nested_beyond_reason_is_a_bad_one() -> None:
+    body = json.dumps(CONTENT)[:-1] + ', "session": ' + '{"a":' * 20_000 + "1" + "}" * 20_001
+    with pytest.raises(ProvisioningError) as refused:
+        _grant(Response(201, {}, body.encode()), "http://127.0.0.1/v1/sessions")
+    assert refused.value.code == "bad_answer"
+
+
 def test_a_new_nonce_costs_one_more_exchange_on_the_same_connection(tmp_path: Path) -> None:
     async def story(server: Scripted, minter: Minter) -> None:
         server.answers = [NONCE, http(201, CONTENT, DPoP_Nonce="n2"), http(201, CONTENT)]

@@ -154,7 +154,7 @@ class Device:
         tools = [*timer_tools(self.timers), volume_tool(self.set_volume)]
         self.toolbox = Toolbox(tools, self.spawn, lambda event: self.engine.post(event))
         ids = (f"va_{n}" for n in itertools.count(1))
-        self.protocol = Protocol(wishes_of(config, self.toolbox.declarations()), ids)
+        self.protocol = Protocol(wishes_of(loaded, self.toolbox.declarations()), ids)
         self.session = MemorySession(
             self.protocol,
             self._mint,

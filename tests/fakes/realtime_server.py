@@ -40,6 +40,10 @@ class Script:
     speechless: bool = False  # the next response has no audio
     words: str = "This is the answer."
     calls: list[Event] = field(default_factory=list)  # function calls of the first response
+    remote: list[Event] = field(default_factory=list)  # calls that the server runs in the first response; see _run
+    remote_s: float = 0.0  # how long such a call takes
+    remote_ends: str = "completed"  # or failed; empty: it never ends
+    leave_for: str = ""  # a tool that the first response asks leave for
     restless: bool = False  # each response calls a tool, and says nothing, unless it is asked not to
     obeys: bool = True  # whether such a wish counts
     announce: bool = True  # send response.created
@@ -212,7 +216,19 @@ class RealtimeServer:
         if script.announce:
             await self.say({"type": "response.created", "response": {"id": response_id, "status": "in_progress"}})
         calls, script.calls = script.calls, []
-        if calls:
+        remote, script.remote = script.remote, []
+        leave_for, script.leave_for = script.leave_for, ""
+        for item in remote:
+            item |= {"type": "mcp_call", "server_label": "home", "name": "look", "arguments": "{}"}
+            await self.say({"type": "response.output_item.done", "response_id": response_id, "item": item})
+            await self.say({"type": "response.mcp_call.in_progress", "item_id": item["id"], "output_index": 0})
+        if leave_for:
+            item = {"id": "leave_1", "type": "mcp_approval_request", "server_label": "home", "name": leave_for}
+            item["arguments"] = "{}"
+            await self.say({"type": "response.output_item.done", "response_id": response_id, "item": item})
+        elif remote:
+            pass
+        elif calls:
             for call in calls:
                 item = {"type": "function_call", "id": f"item_{call['call_id']}", "status": "completed", **call}
                 await self.say({"type": "response.output_item.done", "response_id": response_id, "item": item})
@@ -221,6 +237,14 @@ class RealtimeServer:
         script.speechless = False
         if script.finish:
             await self._done(response_id, "completed")
+        await self._run(remote)
+
+    async def _run(self, calls: list[Event]) -> None:
+        """Run calls of tools, one after the other."""
+        for call in calls if self.script.remote_ends else ():
+            await asyncio.sleep(self.script.remote_s)
+            kind = f"response.mcp_call.{self.script.remote_ends}"
+            await self.say({"type": kind, "item_id": call["id"], "output_index": 0})
 
     async def _stream(self, response_id: str, item_id: str) -> None:
         script, base = self.script, {"response_id": response_id, "item_id": item_id, "content_index": 0}

@@ -141,8 +141,8 @@ class _Minter:
     def __init__(self, door: Door) -> None:
         self._door = door
 
-    async def mint(self, transport: str, profile: str) -> Grant:
-        del transport, profile
+    async def mint(self, transport: str, profile: str, tools: object) -> Grant:
+        del transport, profile, tools
         response = await self._door.ask()
         if response is not None:
             raise mint.refusal(response, URL)

@@ -34,6 +34,8 @@ KNOWN = [
     "response.output_text.done",
     "response.output_item.done",
     "response.done",
+    "response.mcp_call.completed",
+    "mcp_list_tools.failed",
     *wire.ALIASES,
 ]
 HUGE = 10**400
@@ -44,7 +46,9 @@ leaves = (
     | st.just(HUGE)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=12)
-    | st.sampled_from(["resp_1", "item_1", "call_1", "AAAA", "AAA", "completed", "function_call", "server_error"])
+    | st.sampled_from(
+        ["resp_1", "item_1", "call_1", "AAAA", "AAA", "completed", "function_call", "mcp_call", "server_error"]
+    )
 )
 NAMES = sorted(
     {f for kind in (wire.Received, wire.Response, wire.Item, wire.Fault, wire.Usage) for f in kind.__struct_fields__}
@@ -98,7 +102,7 @@ def test_nothing_a_server_says_raises(said: list[str | bytes], admits: bool, rea
         ('{"type":"response.done","response":' + '{"a":' * 100_000, "malformed_frames"),
         ('{"type":"error","error":"in words"}', "malformed_events"),
         ('{"type":7}', "malformed_events"),
-        ('{"type":"response.mcp_call.completed"}', "other_events"),
+        ('{"type":"response.mcp_call.in_progress"}', "other_events"),
         ('{"type":"localai.whatever"}', "other_events"),
         ("{}", "other_events"),
     ],
@@ -350,7 +354,8 @@ def test_a_call_is_reported_once_and_a_half_written_one_never() -> None:
     ("output", "item", "expected"),
     [
         ("audio", {"type": "message", "id": "item_1", "role": "assistant"}, ev.Outcome.INCOMPLETE),
-        ("audio", {"type": "mcp_approval_request", "id": "item_1", "name": "n"}, ev.Outcome.INCOMPLETE),
+        ("audio", {"type": "mcp_list_tools", "id": "item_1"}, ev.Outcome.INCOMPLETE),
+        ("audio", {"type": "mcp_approval_request", "id": "item_1", "name": "n"}, ev.Outcome.COMPLETED),
         ("audio", {"type": "function_call", "call_id": "c1", "name": "n", "arguments": "{}"}, ev.Outcome.COMPLETED),
         ("text", {"type": "message", "id": "item_1", "role": "assistant"}, ev.Outcome.COMPLETED),
     ],
