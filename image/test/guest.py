@@ -35,6 +35,7 @@ MACHINE = [
     "-nodefaults",
 ]
 SHELL_S, COMMAND_S = 600.0, 240.0
+ASK_EVERY_S, QUIET_S = 8.0, 2.0
 # This machine may be busy: no unit and no device of the guest is given up for that. A counted one does not notice.
 PATIENT = "systemd.default_timeout_start_sec=300 systemd.default_device_timeout_sec=300"
 # Sound card, button and LED: there before the appliance starts, as they are on a real board.
@@ -196,15 +197,20 @@ class Guest:
                 break
             except OSError:
                 time.sleep(0.2)
-        heard = b""
+        heard, asks_at = b"", 0.0
         while time.monotonic() < deadline and self._process.poll() is None:
-            link.sendall(b"\necho up$((40+2))\n")
-            for _ in range(4):
-                heard += self._hear()
-                if b"up42" in heard:
-                    self.run("stty -echo; PS1=; PS2=; export TERM=dumb PAGER=cat SYSTEMD_COLORS=0 LC_ALL=C")
-                    self.run("export PATH=/opt/voice-appliance/bin:/usr/sbin:/usr/bin")
-                    return
+            if (
+                time.monotonic() >= asks_at
+            ):  # not as often as it is heard: the terminal echoes long before there is a shell
+                link.sendall(b"\necho up$((40+2))\n")
+                asks_at = time.monotonic() + ASK_EVERY_S
+            heard += self._hear()
+            if b"up42" in heard:
+                while self._hear(QUIET_S):  # what was asked meanwhile is answered, too
+                    pass
+                self.run("stty -echo; PS1=; PS2=; export TERM=dumb PAGER=cat SYSTEMD_COLORS=0 LC_ALL=C")
+                self.run("export PATH=/opt/voice-appliance/bin:/usr/sbin:/usr/bin")
+                return
         raise GuestError(f"no shell in the guest:\n{self.tail()}")
 
     def run(self, command: str, *, timeout_s: float = COMMAND_S, check: bool = True) -> str:
