@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # M_… of <malloc.h>
-LARGE = 256 * 1024  # bytes
+_MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # M_… of <malloc.h>
+LARGE = 64 * 1024  # bytes: a piece of a reply on its way in, a second of sound; they come some times a second at most
 _DONTNEED = 4  # MADV_DONTNEED of <sys/mman.h>
 OURS = ("Private_Dirty:", "Shared_Dirty:", "Anonymous:", "Swap:")  # pages that no file holds
 _HEAD = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \S+ +(/\S+\.so\S*)$")
@@ -23,13 +23,13 @@ def be_frugal() -> None:
     """Use one allocation arena for all threads, and give back whatever is large as soon as it is freed.
 
     An arena a thread costs megabytes, and ours allocate little. What is large once, a sentence being resampled or a
-    certificate store, raises glibc's own threshold: from then on it keeps as much for good.
+    certificate store, raises glibc's own threshold: from then on it keeps as much for good. And what is large and
+    short-lived leaves holes among what is small and lasts, which it cannot give back.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_ARENA_MAX, 1)
         mallopt(_MMAP_THRESHOLD, LARGE)
-        mallopt(_TRIM_THRESHOLD, LARGE)
 
 
 def give_back() -> None:
