@@ -235,7 +235,8 @@ async def _shown_to(context: ssl.SSLContext, host: str, port: int) -> Certificat
     async with asyncio.timeout(5):
         _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host)
         raw = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        writer.close()
+        writer.transport.abort()  # there is nothing to say, and a farewell would wait for the other side's
+        await writer.wait_closed()
     return certificates.from_der(raw)
 
 
