@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import gc
 import io
 import json
 import re
+import socket
 import sqlite3
 import ssl
 import subprocess
 import sys
+import threading
 import urllib.request
 from pathlib import Path
 
@@ -136,6 +139,33 @@ def test_serve_speaks_tls_and_says_the_pin(tmp_path: Path, monkeypatch: pytest.M
     assert f"pin spki-sha256={certificates.read(certificate).pin}" in said[-1]
     assert "not trusted here" in said[-1]
     assert "not trusted" not in "\n".join(trusted)
+
+
+def test_a_certificate_is_looked_at_without_a_farewell(tmp_path: Path) -> None:
+    """A server that never answers one, as many do not: the connection is over all the same, and left to nobody."""
+    certificate, key = make_certificate(tmp_path, "localhost", -1, 90)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    held: list[ssl.SSLSocket] = []
+
+    def serve(server: socket.socket) -> None:
+        for _ in range(2):  # the first time with this machine's roots, which do not know it
+            link = server.accept()[0]
+            try:
+                held.append(context.wrap_socket(link, server_side=True))
+            except OSError:
+                link.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,))
+        thread.start()
+        found, trusted = asyncio.run(doctor._shown("localhost", server.getsockname()[1]))
+        thread.join()
+    gc.collect()  # what was not closed is an error here: `-W error`
+    assert not trusted
+    assert found.pin == certificates.read(certificate).pin
+    for link in held:
+        link.close()
 
 
 def test_a_place_where_nobody_may_look_is_told_in_a_line(tmp_path: Path, capsys: Capsys) -> None:
