@@ -16,8 +16,7 @@ demo:
 
 test:
 	@.ci/setup test
-	$(VENV)/python -m pytest -q -n auto --dist loadscope -m "not slow and not alone"
-	$(VENV)/python -m pytest -q -m "alone and not slow"
+	@.ci/tests
 
 test-slow:
 	@.ci/setup test
