@@ -138,8 +138,13 @@ class Device:
         }
         self._log = (folder / "rauc.log").open("wb")
         self._bus = subprocess.Popen(
-            ["dbus-daemon", f"--config-file={folder}/bus.conf", "--nofork", "--nopidfile"], stderr=self._log
+            ["dbus-daemon", f"--config-file={folder}/bus.conf", "--nofork", "--nopidfile", "--print-address"],
+            stdout=subprocess.PIPE,
+            stderr=self._log,
         )
+        assert self._bus.stdout is not None
+        with self._bus.stdout as told:
+            assert told.readline(), (folder / "rauc.log").read_text()  # it listens: RAUC gives up where nobody does
         self._service: subprocess.Popen[bytes] | None = None
         self.booted = ""
         try:
