@@ -16,6 +16,7 @@ import numpy as np
 from appliance.audio.format import Samples, level_dbfs
 from appliance.audio.linear import HOP, LinearCanceller
 from appliance.audio.processing import BLOCK, Detector, Processor
+from appliance.audio.sensitivity import Sensitivity
 from appliance.audio.unexplained import LEAST_DB, Unexplained
 
 FAR_ACTIVE_DBFS = -60.0  # a far end below this makes no echo that matters
@@ -72,6 +73,7 @@ class Ears:
         self.processor = processor
         self._detector = detector
         self._floor = NoiseFloor()
+        self._sensitivity = Sensitivity()
         self._raw_energy = self._clean_energy = 0.0
         self._far_silent = FAR_HANG  # blocks since the far end sounded
         self._linear, self._unexplained = LinearCanceller(), Unexplained()
@@ -80,8 +82,10 @@ class Ears:
         self._sounding = False
         self._unexplained_db = LEAST_DB
 
-    def block(self, near: Samples, far: Samples | None) -> tuple[Samples, Evidence]:
+    def block(self, near: Samples, far: Samples | None, *, found: bool = False) -> tuple[Samples, Evidence]:
         """Take 160 samples of the microphone and what sounded meanwhile (``None``: nothing for long).
+
+        ``found``: somebody is known to talk over it, and nobody asks any more whether it is the echo.
 
         Returns the near end without the far end, and the evidence.
 
@@ -97,13 +101,16 @@ class Ears:
         self._far_silent = 0 if far is not None and level_dbfs(far) > FAR_ACTIVE_DBFS else self._far_silent + 1
         level = level_dbfs(clean)
         self._floor.hear(level)
+        floor = self._floor.dbfs
+        if far is None:
+            self._sensitivity.know(floor)
         raw = level if clean is near else level_dbfs(near)
         self._raw_energy = SMOOTHING * self._raw_energy + (1 - SMOOTHING) * 10 ** (raw / 10)
         self._clean_energy = SMOOTHING * self._clean_energy + (1 - SMOOTHING) * 10 ** (level / 10)
         return clean, Evidence(
-            voice=self._detector(clean),
+            voice=self._detector(self._sensitivity(clean) if far is None or found else clean),
             level_dbfs=level,
-            floor_dbfs=self._floor.dbfs,
+            floor_dbfs=floor,
             left_db=_ratio_db(self._clean_energy, self._raw_energy),
             unexplained_db=self._unexplained_db,
             misled=far is not None and self._linear.misled,

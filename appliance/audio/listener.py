@@ -20,6 +20,7 @@ from appliance.audio.processing import ProcessorError, Untouched
 
 TALK = 0.35  # voiced, as far as telling a person from a ghost goes
 SURE = 0.7  # of a voice while nothing else sounds
+STILL = 0.5  # of one that goes on
 ABOVE_FLOOR_DB = 6.0  # a talker is this much louder than the room
 PRE_ROLL_S = 0.5  # before the onset: its first sound is softer than what gave it away
 OVER_PRE_ROLL_S = 1.0  # over the loudspeaker, where the first thing to be noticed is often the second word
@@ -95,7 +96,7 @@ class Listener:
     def block(self, near: Samples, far: Samples | None, at: float) -> Samples | None:
         """Hear a block that began at ``at`` while ``far`` sounded; returns it without the echo if that was done."""
         try:
-            clean, evidence = self._ears.block(near, far)
+            clean, evidence = self._ears.block(near, far, found=self._watch.sure)
         except ProcessorError as error:
             self._ears.processor = Untouched()
             self._post(EchoUncontrolled(error.message, error.hint))
@@ -118,7 +119,8 @@ class Listener:
         if over:
             self._weigh(at, evidence)
         loud = evidence.level_dbfs > evidence.floor_dbfs + ABOVE_FLOOR_DB
-        voiced = evidence.voice >= SURE and loud and (self._watch.sure or not over)
+        enough = SURE if self._onset_at is None else STILL
+        voiced = evidence.voice >= enough and loud and (self._watch.sure or not over)
         match self._endpointer.block(at, voiced, evidence.level_dbfs):
             case Onset(onset_at):
                 self._onset_at, self._before_s = onset_at, PRE_ROLL_S

@@ -10,11 +10,12 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tests.acoustic import baseline, cost, scenes, words
+from tests.acoustic import baseline, cost, listening, scenes, words
+from tests.acoustic.listening import Listened
 from tests.acoustic.scenes import Kind
 from tests.acoustic.score import Score, Trial, percentile, poisson_per_hour, wilson_pct
 from tests.acoustic.stage import Played, Stage, learned_ppm
@@ -23,6 +24,8 @@ from tests.bench.report import machine, say
 
 BANDS_DB = ((9, 12), (12, 16), (16, 20))
 TRIALS_FROM = 1000  # rooms with talkers are other rooms than those without
+LISTENING_FROM = 2000
+MAKE = {"echo": scenes.echo_only, "barge-in": scenes.barge_ins, "listening": scenes.listening}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,13 @@ class Outcome:
 
 def play(job: Job) -> Outcome:
     """Play one scene, in a worker."""
-    make = scenes.echo_only if job.kind == "echo" else scenes.barge_ins
-    scene = make(job.split, job.number, mics=job.mics)
+    scene = MAKE[job.kind](job.split, job.number, mics=job.mics)
     chosen = tuple(range(job.use or job.mics))
     ppm = learned_ppm(scene)
     stage = Stage(scene, detector=job.detector, microphones=chosen, stricter_db=job.stricter_db, clock_ppm=ppm)
     ours = stage.run()
     plain = baseline.play(scene) if job.mics == 1 and job.plain else None
-    turns, undisturbed = words.turns_of(ours), words.undisturbed(scene)
+    turns, undisturbed = ([], []) if job.kind == "listening" else (words.turns_of(ours), words.undisturbed(scene))
     for played in filter(None, (ours, plain)):
         played.scene = _light(scene)
         played.turns = {turn: [(sent[0][0], b"")] for turn, sent in played.turns.items() if sent}
@@ -79,6 +81,8 @@ def jobs(asked: argparse.Namespace) -> Iterable[Job]:
         yield Job(asked.split, "echo", number, *how)
     for number in range(-(-asked.barge_ins // scenes.TRIALS)):
         yield Job(asked.split, "barge-in", TRIALS_FROM + number, *how)
+    for number in range(0 if asked.curve else -(-asked.listening // scenes.TRIALS)):
+        yield Job(asked.split, "listening", LISTENING_FROM + number, *how)
 
 
 def report(prefix: str, score: Score) -> None:
@@ -117,6 +121,8 @@ def report(prefix: str, score: Score) -> None:
     )
     ends = [trial.end_s * 1000 for trial in score.trials if trial.end_s is not None]
     line("end_of_speech_to_commit_ms", percentile(ends, 50), "ms", f"p90 {percentile(ends, 90):.0f}, setting 700")
+    short = sum(end < 0 for end in ends)
+    line("turns_cut_short_pct", 100 * short / max(1, len(ends)), "%", f"{short} of {len(ends)}: over while he talked")
     early = sum(trial.false_cut for trial in score.trials)
     line(
         "cut_before_talker_pct", 100 * early / max(1, count), "%", f"{early} of {count}: babble counts as a talker here"
@@ -157,43 +163,75 @@ def curve(asked: argparse.Namespace) -> None:
         )
 
 
-def main() -> None:
-    """Run the bench."""
+@dataclass(slots=True)
+class Found:
+    """What all scenes came to, for both chains."""
+
+    ours: Score = field(default_factory=Score)
+    plain: Score = field(default_factory=Score)
+    heard: Listened = field(default_factory=Listened)
+    plainly_heard: Listened = field(default_factory=Listened)
+    turns: list[tuple[Utterance, bytes]] = field(default_factory=list)
+    undisturbed: list[tuple[Utterance, bytes]] = field(default_factory=list)
+    lost_control: list[str] = field(default_factory=list)
+    scenes: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one scene in."""
+        self.scenes += 1
+        listens = outcome.ours.scene.kind == "listening"
+        (self.heard if listens else self.ours).add(outcome.ours)
+        if outcome.plain is not None:
+            (self.plainly_heard if listens else self.plain).add(outcome.plain)
+        self.turns += outcome.turns
+        self.undisturbed += outcome.undisturbed
+        self.lost_control += outcome.ours.lost_control
+
+    def report(self, *, with_words: bool) -> None:
+        """Print all lines."""
+        report("", self.ours)
+        if with_words:
+            for name, heard in (("words_lost_pct", self.turns), ("words_lost_without_reply_pct", self.undisturbed)):
+                missing, total = words.lost(heard)
+                say(f"{name}: {100 * missing / max(1, total):.1f} %  ({missing} of {total} in {len(heard)} turns)")
+        reasons = sorted(set(self.lost_control)) or ""
+        say(f"half_duplex_fallbacks: {len(self.lost_control)} in {self.scenes} scenes {reasons}")
+        if self.heard.talkers:
+            listening.report("", self.heard)
+        if self.plain.trials:
+            report("baseline_", self.plain)
+        if self.plainly_heard.talkers:
+            listening.report("baseline_", self.plainly_heard)
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--split", choices=("development", "test"), default="test")
     parser.add_argument("--minutes", type=float, default=62.0, help="of echo-only playback")
     parser.add_argument("--barge-ins", type=int, default=208)
+    parser.add_argument("--listening", type=int, default=208, help="how many talk to a silent device")
     parser.add_argument("--mics", type=int, default=1)
     parser.add_argument("--use", type=int, default=0, help="how many of the microphones are used; 0: all")
     parser.add_argument("--detector", choices=("earshot", "webrtc"), default="earshot")
     parser.add_argument("--curve", action="store_true", help="print ours at several thresholds instead of the whole")
     parser.add_argument("--stricter-db", type=float, default=0.0, help="unexplained before anybody is suspected, added")
     parser.add_argument("--no-words", action="store_true", help="without speech recognition")
-    arguments = parser.parse_args()
-    if arguments.curve:
-        curve(arguments)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the bench."""
+    asked = arguments()
+    if asked.curve:
+        curve(asked)
         return
     begun, load_before = time.monotonic(), os.getloadavg()[0]
-    ours, plain, turns, undisturbed = Score(), Score(), [], []
-    lost_control: list[str] = []
-    scenes_played = 0
+    everything = Found()
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for outcome in pool.map(play, jobs(arguments), chunksize=2):
-            scenes_played += 1
-            ours.add(outcome.ours)
-            lost_control += outcome.ours.lost_control
-            turns += outcome.turns
-            undisturbed += outcome.undisturbed
-            if outcome.plain is not None:
-                plain.add(outcome.plain)
-    report("", ours)
-    if not arguments.no_words:
-        for name, heard in (("words_lost_pct", turns), ("words_lost_without_reply_pct", undisturbed)):
-            missing, total = words.lost(heard)
-            say(f"{name}: {100 * missing / max(1, total):.1f} %  ({missing} of {total} in {len(heard)} turns)")
-    say(f"half_duplex_fallbacks: {len(lost_control)} in {scenes_played} scenes {sorted(set(lost_control)) or ''}")
-    if plain.trials:
-        report("baseline_", plain)
+        for outcome in pool.map(play, jobs(asked), chunksize=2):
+            everything.add(outcome)
+    everything.report(with_words=not asked.no_words)
     found = cost.stages_us()
     for stage, us in found.items():
         if stage != "chain":
@@ -203,7 +241,7 @@ def main() -> None:
         f"cpu_speaking_chain_s_per_min: {found['chain'] * 6000 / 1e6:.2f} s/min  (a Cortex-A53 core, assumed "
         f"{cost.SLOWER} times slower: {found['chain'] * cost.SLOWER / 100:.0f} % of it)"
     )
-    say(machine(f"{scenes_played} {arguments.split} scenes, {time.monotonic() - begun:.0f} s", load_before))
+    say(machine(f"{everything.scenes} {asked.split} scenes, {time.monotonic() - begun:.0f} s", load_before))
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ from tests.acoustic import rooms
 from tests.acoustic.rooms import Room
 from tests.acoustic.voices import RATE, Sound, Split, Utterance, active_level, reply, utterances
 
-Kind = Literal["echo", "barge-in"]
+Kind = Literal["echo", "barge-in", "listening"]
 ECHO_SECONDS = 60.0
 TRIALS = 4
 LEAD_S = (2.0, 6.0)  # of reply before somebody interrupts
 WARM_UP_S = 10.0  # of an earlier reply, which nobody interrupts: hardly anybody interrupts the first one in its life
 EARLIER_S = 40.0  # of replies in the life before the scene, from which only the pace of the clocks is kept
+SOFT_DB = -15.0  # of every second microphone, where nothing sounds: a bare MEMS microphone beside a module with gain
 HEAR_OUT_S = 2.0  # after the talker's end, until the next reply begins
 
 
@@ -86,6 +87,18 @@ def barge_ins(split: Split, number: int, *, mics: int = 1, trials: int = TRIALS)
     for one in said:
         _add(near, _wet(one.utterance.sound, room, talker_level), one.start_s)
     return Scene(room, "barge-in", at, tuple(replies), near, tuple(said), ratio, None, None)
+
+
+def listening(split: Split, number: int, *, mics: int = 1) -> Scene:
+    """People talk to a silent device, as after a press or in the follow-up window; every second microphone is soft."""
+    scene = barge_ins(split, number, mics=mics)
+    gain = np.float32(10 ** (SOFT_DB / 20) if is_soft(number) else 1)
+    return replace(scene, kind="listening", replies=(), near=scene.near * gain)
+
+
+def is_soft(number: int) -> bool:
+    """Whether the microphone of this listening scene is a soft one."""
+    return number % 2 == 1
 
 
 def earlier(scene: Scene) -> Scene:

@@ -225,7 +225,7 @@ class Stage:
 
 def learned_ppm(scene: Scene) -> float | None:
     """Play a reply in the scene's room in an earlier life of the device; returns what it keeps of the two clocks."""
-    if scene.room.drift_ppm == 0.0:
+    if scene.room.drift_ppm == 0.0 or not scene.replies:
         return None
     stage = Stage(scenes.earlier(scene))
     stage.run()

@@ -64,6 +64,27 @@ def test_each_turn_has_its_own_peak() -> None:
     assert out[3].at == pytest.approx(T0 + 2.0, abs=0.001)
 
 
+def test_a_much_softer_voice_keeps_no_turn_open_and_a_fading_talker_does() -> None:
+    talker, television = [(True, -30.0)] * 100, [(True, -48.0)] * 100
+    out, _ = decided(talker + television)
+    assert isinstance(out[1], End)
+    assert not decided(talker + television[:60])[0][1:], "the patience is the usual one"
+    fading = [(True, -30.0 - 0.1 * k) for k in range(150)]
+    silence = [(False, -80.0)] * 100
+    out, _ = decided(talker + fading + silence)
+    assert [type(what) for what in out] == [Onset, End]
+    assert out[1].at > T0 + 2.0
+
+
+def test_a_talker_whom_another_watch_found_is_as_loud_as_he_is() -> None:
+    endpointer = Endpointer(500)
+    for k in range(100):
+        endpointer.block(T0 + k / 100, voiced=True, level_dbfs=-10.0)  # the reply itself, say
+    endpointer.began(T0 + 0.9, T0 + 1.0)
+    told = [endpointer.block(T0 + 1 + k / 100, voiced=True, level_dbfs=-45.0) for k in range(200)]
+    assert told == [None] * 200
+
+
 @given(st.lists(st.tuples(st.booleans(), st.floats(-96, 0)), max_size=400))
 def test_onsets_and_ends_take_turns_in_time(blocks: list[tuple[bool, float]]) -> None:
     out, _ = decided(blocks, 200)
