@@ -55,10 +55,12 @@ class Tuning:
     suspect_db: float = 0.75  # unexplained
     leap_db: float = 7.0  # so much unexplained of which the canceller leaves next to nothing is an echo that has moved
     leap_left_db: float = -20.0
+    leap_most_db: float = 10.0  # hardly any talker is so much
     sure: float = 4.0  # evidence enough, in nats
     wary_sure: float = 6.0  # the same for a while after a suspicion that was nothing
     most: float = 2.0  # evidence in one block: one alone decides nothing
     least: float = -1.0
+    explained_db: float = -0.5  # a block of which the echo explains so much is no evidence for a talker
     steady: float = 1.0  # evidence in a block that is by far more than a ducked echo, if a voice at all
     steady_voice: float = 0.25
     steady_db: float = 1.5  # unexplained
@@ -69,11 +71,13 @@ class Tuning:
     weight_drop: float = 0.09  # echo falls by the duck's depth, a talker does not
     weight_over_floor: float = 0.03
     weight_left: float = -0.03
-    weight_always: float = -0.44
+    weight_always: float = -0.8
     begin: int = 8  # blocks after the loudspeaker began: its first milliseconds may have sounded before they were known
     settle: int = 3  # blocks after the duck which still hold the full echo
     patience: int = 60  # blocks until a suspicion that was not confirmed is cleared
     wary: int = 1000  # blocks after clearing in which a decision takes more
+    after: int = 360  # blocks after clearing, for the most part those of the pause, in which ...
+    after_db: float = 1.5  # ... so much more has to be unexplained
     young: int = 300  # blocks in which the filters hear this room for the first time: they leave more of the echo
     young_db: float = 3.0  # so much more has to be unexplained then
     pause: int = 60  # blocks after clearing in which nothing is suspected: the loudspeaker comes back
@@ -86,6 +90,9 @@ BY_THE_BOARD = Tuning(
     bare_voice=0.7,
     suspect_db=float("-inf"),
     leap_db=float("inf"),
+    leap_most_db=float("inf"),
+    after_db=0.0,
+    explained_db=float("-inf"),
     steady_db=float("-inf"),
     weight_unexplained=0.0,
     weight_left=0.0,
@@ -101,6 +108,7 @@ class BargeIn:
     def __init__(self, tuning: Tuning | None = None) -> None:
         self._tuning = tuning or Tuning()
         self._wary = self._young = self._tuning.young
+        self._after = 0
         self.reset()
 
     def reset(self) -> None:
@@ -122,6 +130,7 @@ class BargeIn:
             self._hint_at = at
         self._wary -= 1
         self._young -= 1
+        self._after -= 1
         if self._suspected is None:
             self._levels.append(evidence.level_dbfs)
             return self._suspect(at, hint=hint)
@@ -145,11 +154,19 @@ class BargeIn:
         tuning = self._tuning
         bare = evidence.left_db > tuning.bare_left_db
         like_a_voice = evidence.voice >= (tuning.bare_voice if bare else tuning.suspect_voice)
-        leapt = evidence.unexplained_db > tuning.leap_db and evidence.left_db < tuning.leap_left_db
-        if evidence.jumped or leapt:
+        if self._leapt(evidence):
             return False
-        needed_db = tuning.suspect_db + (tuning.young_db if self._young > 0 else 0.0)
+        needed_db = tuning.suspect_db
+        needed_db += tuning.young_db if self._young > 0 else 0.0
+        needed_db += tuning.after_db if self._after > 0 else 0.0
         return like_a_voice and evidence.unexplained_db >= needed_db and self._credible(evidence)
+
+    def _leapt(self, evidence: Evidence) -> bool:
+        """The echo has moved: that leaves more unexplained than a talker does, and hardly anything of the microphone."""
+        tuning = self._tuning
+        out_of_step = evidence.misled or evidence.left_db < tuning.leap_left_db
+        far_too_much = evidence.unexplained_db > (tuning.leap_db if out_of_step else tuning.leap_most_db)
+        return evidence.jumped or far_too_much
 
     def _speaks(self, evidence: Evidence) -> float:
         """Weigh a block over the ducked echo: the evidence for a talker, in nats (Wald's sequential test, 1945)."""
@@ -171,7 +188,8 @@ class BargeIn:
             and drop_db > tuning.steady_drop_db
         ):
             nats = max(nats, tuning.steady)
-        most = tuning.most if self._credible(evidence) and not evidence.misled else 0.0
+        tells = evidence.unexplained_db >= tuning.explained_db and not evidence.misled
+        most = tuning.most if tells and self._credible(evidence) else 0.0
         return max(tuning.least, min(most, nats))
 
     def _suspect(self, at: float, *, hint: bool) -> Suspected | None:
@@ -189,5 +207,5 @@ class BargeIn:
 
     def _clear(self, at: float) -> Cleared:
         self._suspected, self._hint_at, self._paused = None, None, self._tuning.pause
-        self._wary = self._tuning.wary
+        self._wary, self._after = self._tuning.wary, self._tuning.after
         return Cleared(at)
