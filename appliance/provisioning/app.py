@@ -31,13 +31,13 @@ from appliance.provisioning import (
     problems,
     retention,
     sessions,
-    upstream,
 )
 from appliance.provisioning.admission import Admission
 from appliance.provisioning.catalogue import Catalogue
 from appliance.provisioning.pages import guard, routes
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.provider_bucket import ProviderBucket
+from appliance.provisioning.provider_http import Client
 from appliance.provisioning.service import Service
 from appliance.provisioning.settings import Settings
 
@@ -60,7 +60,7 @@ def create(
             stack.push_async_callback(engine.dispose)
             sweeping = asyncio.create_task(retention.sweep_for_ever(engine, settings.retention_days, now, random))
             stack.push_async_callback(_ended, sweeping)
-            client = await stack.enter_async_context(upstream.http_client())
+            client = await stack.enter_async_context(contextlib.aclosing(Client()))
             app.state.service = service = Service(
                 settings=settings,
                 engine=engine,

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 
-import httpx2
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import ApplianceError
 from appliance.provisioning import profiles, settings, upstream
 from appliance.provisioning.configuration import Profile
+from appliance.provisioning.provider_http import Client
 from appliance.provisioning.settings import CONFIG_NAME, Settings
 from appliance.provisioning.upstream import Upstream
 
@@ -31,7 +31,7 @@ class Offer(msgspec.Struct, frozen=True):
 class Catalogue:
     """The offers by name. Another process may change profiles, so they are read again when five seconds old."""
 
-    def __init__(self, configured: Settings, client: httpx2.AsyncClient) -> None:
+    def __init__(self, configured: Settings, client: Client) -> None:
         self._settings = configured
         self._client = client
         self._offers: dict[str, Offer] = {}
