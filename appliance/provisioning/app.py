@@ -58,14 +58,16 @@ def create(
             observe = stack.enter_context(_counting(settings, admission))
             engine = database.connect(settings.store)
             stack.push_async_callback(engine.dispose)
+            quick = database.quick(settings.store, engine)
+            stack.push_async_callback(quick.close)
             sweeping = asyncio.create_task(retention.sweep_for_ever(engine, settings.retention_days, now, random))
             stack.push_async_callback(_ended, sweeping)
             client = await stack.enter_async_context(contextlib.aclosing(Client()))
             app.state.service = service = Service(
                 settings=settings,
                 engine=engine,
-                quick=database.quick(engine),
-                catalogue=Catalogue(settings, client),
+                quick=quick,
+                catalogue=Catalogue(settings, engine, client),
                 provider=ProviderBucket(engine, settings.fleet_per_s),
                 now=now,
                 random=random,

@@ -13,9 +13,9 @@ import math
 
 import msgspec
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.provisioning.configuration import Limits
+from appliance.provisioning.quick import Transaction
 from appliance.provisioning.schema import ALLOWANCES
 
 DAY_MS = 86_400_000
@@ -83,7 +83,7 @@ def sessions_left(allowance: Allowance, limits: Limits) -> int | None:
     return max(0, limits.per_day - allowance.sessions) if limits.per_day else None
 
 
-async def lock(connection: AsyncConnection, device_id: str) -> None:
+async def lock(connection: Transaction, device_id: str) -> None:
     """Keeps a device's other requests waiting until the transaction ends."""
     await connection.execute(select(ALLOWANCES.c.day).where(ALLOWANCES.c.device_id == device_id).with_for_update())
 
@@ -95,12 +95,12 @@ _STORE = (
 )
 
 
-async def store(connection: AsyncConnection, device_id: str, allowance: Allowance) -> None:
+async def store(connection: Transaction, device_id: str, allowance: Allowance) -> None:
     """Keeps what `charged` came to."""
     await connection.execute(_STORE, {"of_device": device_id, **msgspec.structs.asdict(allowance)})
 
 
-async def give_back(connection: AsyncConnection, device_id: str, charged_ms: int) -> None:
+async def give_back(connection: Transaction, device_id: str, charged_ms: int) -> None:
     """Undoes one charge: the provider granted nothing."""
     table = ALLOWANCES
     values = {"tokens": table.c.tokens + 1}  # the next filling cuts it to the burst
@@ -110,7 +110,7 @@ async def give_back(connection: AsyncConnection, device_id: str, charged_ms: int
 
 
 async def add_seconds(
-    connection: AsyncConnection, device_id: str, allowance: Allowance, seconds: float, now_ms: int
+    connection: Transaction, device_id: str, allowance: Allowance, seconds: float, now_ms: int
 ) -> None:
     """Counts a reported session's length to the day of its report."""
     today = now_ms // DAY_MS

@@ -6,16 +6,19 @@ Responsible for: the pool, its time limits, the password, finding the server aga
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from sqlalchemy import event, make_url, text
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from appliance.provisioning import settings
+from appliance.provisioning.quick import QuickTransaction, Values
 
 _POOL = 8  # a mint needs one twice, for about a millisecond
 _IDLE_S = 2.0  # a connection that rested longer is asked whether it still stands
@@ -72,3 +75,33 @@ async def lock_upgrades(connection: AsyncConnection) -> None:
     await connection.execute(text("SET LOCAL lock_timeout = '120s'"))
     await connection.execute(text("SET LOCAL statement_timeout = '0'"))
     await connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
+
+
+class QuickPostgresql:
+    """Transactions over the engine's connections, past everything else of it."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @contextlib.asynccontextmanager
+    async def begin(self) -> AsyncIterator[QuickTransaction]:
+        """As many at a time as the pool has connections."""
+        async with self._engine.connect() as pooled:  # and undone, where it is not committed
+            connection = (await pooled.get_raw_connection()).driver_connection
+            assert isinstance(connection, psycopg.AsyncConnection)
+            try:
+                yield QuickTransaction(self._engine.dialect, functools.partial(_run, connection))
+                await connection.commit()
+            except psycopg.Error as error:
+                if connection.closed:
+                    await pooled.invalidate()
+                    await self._engine.dispose()  # the others will have gone with it
+                raise DBAPIError.instance(None, None, error, psycopg.Error, hide_parameters=True) from None
+
+    async def close(self) -> None:
+        """The connections are the engine's."""
+
+
+async def _run(connection: psycopg.AsyncConnection[Any], sql: str, values: Values) -> tuple[list[Any], int]:
+    cursor = await connection.execute(sql, values)
+    return await cursor.fetchall() if cursor.description else [], cursor.rowcount
