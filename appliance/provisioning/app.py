@@ -58,7 +58,7 @@ def create(
             observe = stack.enter_context(_counting(settings, admission))
             engine = database.connect(settings.store)
             stack.push_async_callback(engine.dispose)
-            quick = database.quick(settings.store, engine)
+            quick = database.quick(settings.store)
             stack.push_async_callback(quick.close)
             sweeping = asyncio.create_task(retention.sweep_for_ever(engine, settings.retention_days, now, random))
             stack.push_async_callback(_ended, sweeping)

@@ -41,9 +41,9 @@ def connect(store: Store) -> AsyncEngine:
     return sqlite.connect(store.path) if store.path else postgresql.connect(store.url, store.password_file)
 
 
-def quick(store: Store, engine: AsyncEngine) -> Quick:
+def quick(store: Store) -> Quick:
     """Short transactions that a power cut may undo, beside those of an engine over the same store."""
-    return QuickSqlite(store.path) if store.path else QuickPostgresql(engine)
+    return QuickSqlite(store.path) if store.path else QuickPostgresql(store.url, store.password_file)
 
 
 def unsynced(engine: AsyncEngine) -> AsyncEngine:

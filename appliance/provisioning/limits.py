@@ -83,16 +83,22 @@ def sessions_left(allowance: Allowance, limits: Limits) -> int | None:
     return max(0, limits.per_day - allowance.sessions) if limits.per_day else None
 
 
+_OURS = ALLOWANCES.c.device_id == bindparam("of_device")
+_LOCK = select(ALLOWANCES.c.day).where(_OURS).with_for_update()
+_STORE = update(ALLOWANCES).where(_OURS).values({name: bindparam(name) for name in Allowance.__struct_fields__})
+_GIVE_BACK = (
+    update(ALLOWANCES).where(_OURS).values(tokens=ALLOWANCES.c.tokens + 1)  # the next filling cuts it to the burst
+)
+_GIVE_BACK_TODAY = (
+    update(ALLOWANCES)
+    .where(_OURS, ALLOWANCES.c.day == bindparam("of_day"), ALLOWANCES.c.sessions > 0)
+    .values(sessions=ALLOWANCES.c.sessions - 1)
+)
+
+
 async def lock(connection: Transaction, device_id: str) -> None:
     """Keeps a device's other requests waiting until the transaction ends."""
-    await connection.execute(select(ALLOWANCES.c.day).where(ALLOWANCES.c.device_id == device_id).with_for_update())
-
-
-_STORE = (
-    update(ALLOWANCES)
-    .where(ALLOWANCES.c.device_id == bindparam("of_device"))
-    .values({name: bindparam(name) for name in Allowance.__struct_fields__})
-)
+    await connection.execute(_LOCK, {"of_device": device_id})
 
 
 async def store(connection: Transaction, device_id: str, allowance: Allowance) -> None:
@@ -102,11 +108,8 @@ async def store(connection: Transaction, device_id: str, allowance: Allowance) -
 
 async def give_back(connection: Transaction, device_id: str, charged_ms: int) -> None:
     """Undoes one charge: the provider granted nothing."""
-    table = ALLOWANCES
-    values = {"tokens": table.c.tokens + 1}  # the next filling cuts it to the burst
-    await connection.execute(update(table).where(table.c.device_id == device_id).values(values))
-    same_day = (table.c.device_id == device_id) & (table.c.day == charged_ms // DAY_MS) & (table.c.sessions > 0)
-    await connection.execute(update(table).where(same_day).values(sessions=table.c.sessions - 1))
+    await connection.execute(_GIVE_BACK, {"of_device": device_id})
+    await connection.execute(_GIVE_BACK_TODAY, {"of_device": device_id, "of_day": charged_ms // DAY_MS})
 
 
 async def add_seconds(

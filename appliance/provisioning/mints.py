@@ -164,12 +164,25 @@ async def settle(
     await connection.execute(_SETTLE, {"of_proof": proof.jti_sha256, **values})
 
 
+_ALIVE = (
+    select(MINTS.c.jti_sha256)
+    .where(MINTS.c.session_id == bindparam("session_id"), MINTS.c.outcome.in_(_CHARGED))
+    .limit(1)
+)
+
+
 async def give_back(connection: Transaction, device_id: str, session_id: str, charged_ms: int) -> None:
     """Undoes the charge of a session that came to nothing, unless another attempt at it still may or did succeed."""
     await quota.lock(connection, device_id)
-    alive = select(MINTS.c.jti_sha256).where(MINTS.c.session_id == session_id, MINTS.c.outcome.in_(_CHARGED)).limit(1)
-    if (await connection.execute(alive)).one_or_none() is None:
+    if (await connection.execute(_ALIVE, {"session_id": session_id})).one_or_none() is None:
         await quota.give_back(connection, device_id, charged_ms)
+
+
+_REPORTED = (
+    select(MINTS.c.session_id)
+    .where(MINTS.c.session_id == bindparam("session_id"), MINTS.c.device_id == bindparam("device_id"))
+    .limit(1)
+)
 
 
 async def report(
@@ -188,8 +201,8 @@ async def report(
     Raises:
         RefusalError: ``unknown_session``: no session of this device.
     """
-    ours = select(MINTS.c.session_id).where(MINTS.c.session_id == session_id, MINTS.c.device_id == caller.id).limit(1)
-    if (await connection.execute(ours)).one_or_none() is None:
+    reported = {"session_id": session_id, "device_id": caller.id}
+    if (await connection.execute(_REPORTED, reported)).one_or_none() is None:
         raise RefusalError(404, "unknown_session", "this device has no such session")
     row = {
         "session_id": session_id,

@@ -8,6 +8,7 @@ Responsible for: wording, values and rows. Not for: connections and what a power
 
 from __future__ import annotations
 
+import enum
 import weakref
 from collections import namedtuple
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,11 +20,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 Statement = Select[Any] | Insert | Update | Delete
 Values = Mapping[str, Any]
-Run = Callable[[str, Values], Awaitable[tuple[Sequence[Sequence[Any]], int]]]  # returns rows, and how many it changed
+
+
+class Wanted(enum.Enum):
+    """What of a statement's result has to be waited for: UPDATE and DELETE without RETURNING bring nothing."""
+
+    ROWS = enum.auto()
+    COUNT = enum.auto()
+    NOTHING = enum.auto()
+
+
+Run = Callable[[str, Values, Wanted], Awaitable[tuple[Sequence[Sequence[Any]], int]]]  # returns rows and their count
 
 
 class Result:
-    """What a statement came to."""
+    """What a statement came to; ``rowcount`` only of an INSERT."""
 
     def __init__(self, rows: list[Any], rowcount: int) -> None:
         self._rows = rows
@@ -51,7 +62,7 @@ class QuickTransaction:
         worded = _WORDED.get(statement)
         if worded is None or worded.dialect is not self.dialect:
             worded = _WORDED[statement] = _Worded(statement, values or {}, self.dialect)
-        rows, count = await self._run(worded.sql, worded.values(values))
+        rows, count = await self._run(worded.sql, worded.values(values), worded.wanted)
         return Result([worded.row(*row) for row in rows], count)
 
 
@@ -79,6 +90,11 @@ class _Worded:
         self.dialect = dialect
         self.sql = str(compiled)
         self.row: Any = namedtuple("row", [str(column.key) for column in columns])  # type: ignore[misc]  # noqa: PYI024
+        self.wanted = Wanted.NOTHING
+        if columns:
+            self.wanted = Wanted.ROWS
+        elif isinstance(statement, Insert):
+            self.wanted = Wanted.COUNT
         self._fixed = dict(compiled.params)  # what the statement itself says
         self._converted: dict[str, Any] = {
             name: bind.type.dialect_impl(dialect).bind_processor(dialect)
@@ -87,10 +103,11 @@ class _Worded:
         }
 
     def values(self, given: Values | None) -> Values:
-        values = {**self._fixed, **given} if given else self._fixed
+        values = {**self._fixed, **(given or {})}
         for name, convert in self._converted.items():
             values[name] = convert(values[name])
         return values
 
 
+# Weakly: a statement that was made for one request goes with it.
 _WORDED: weakref.WeakKeyDictionary[Statement, _Worded] = weakref.WeakKeyDictionary()

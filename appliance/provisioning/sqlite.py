@@ -21,7 +21,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from appliance.provisioning.quick import QuickTransaction, Values
+from appliance.provisioning.quick import QuickTransaction, Values, Wanted
 
 
 def connect(path: Path) -> AsyncEngine:
@@ -163,7 +163,7 @@ async def _begin_when_free(connection: sqlite3.Connection) -> None:
         await asyncio.sleep(_ASKED_AGAIN_S)
 
 
-async def _run(connection: sqlite3.Connection, sql: str, values: Values) -> tuple[list[Any], int]:
+async def _run(connection: sqlite3.Connection, sql: str, values: Values, _: Wanted) -> tuple[list[Any], int]:
     cursor = connection.execute(sql, values)
     return cursor.fetchall(), cursor.rowcount
 
@@ -171,7 +171,8 @@ async def _run(connection: sqlite3.Connection, sql: str, values: Values) -> tupl
 def _commit_to_disk(connection: sqlite3.Connection, *, checkpoint: bool) -> None:
     connection.commit()
     if checkpoint:
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        with contextlib.suppress(sqlite3.OperationalError):  # what is committed stays so; the next one tries again
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 async def _uninterrupted(work: Coroutine[Any, Any, None]) -> None:

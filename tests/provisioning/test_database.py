@@ -200,7 +200,7 @@ COUNTER = Table("counter", MetaData(), Column("id", Integer, primary_key=True), 
 
 def test_writers_take_turns(store: Store) -> None:
     async def story(engine: AsyncEngine) -> None:
-        quick = database.quick(store, engine)
+        quick = database.quick(store)
         async with engine.begin() as connection:
             await connection.run_sync(COUNTER.create)
             await connection.execute(COUNTER.insert().values(id=1, n=0))
