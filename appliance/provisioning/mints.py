@@ -16,7 +16,7 @@ import uuid
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, exists, select, update
+from sqlalchemy import bindparam, exists, or_, select, update
 
 from appliance.errors import Secret
 from appliance.provisioning import database, prices, secrets
@@ -166,7 +166,7 @@ async def settle(
 
 _ALIVE = (
     select(MINTS.c.jti_sha256)
-    .where(MINTS.c.session_id == bindparam("session_id"), MINTS.c.outcome.in_(_CHARGED))
+    .where(MINTS.c.session_id == bindparam("session_id"), or_(*(MINTS.c.outcome == outcome for outcome in _CHARGED)))
     .limit(1)
 )
 

@@ -80,11 +80,10 @@ class Quick(Protocol):
 
 
 class _Worded:
-    """A statement as a driver takes it."""
+    """A statement as a driver takes it; lists for IN cannot be in it, their length is not known here."""
 
     def __init__(self, statement: Statement, values: Values, dialect: Dialect) -> None:
-        wording = {"render_postcompile": True}  # the lists of IN
-        compiled = statement.compile(dialect=dialect, column_keys=list(values) or None, compile_kwargs=wording)
+        compiled = statement.compile(dialect=dialect, column_keys=list(values) or None)
         columns = statement.exported_columns
         assert not any(isinstance(column.type, JSON) for column in columns), "a value that had to be converted"
         self.dialect = dialect
