@@ -134,10 +134,10 @@ class QuickPostgresql:
                 return connection
             except psycopg.Error:
                 await connection.close()
-        options = {**self._url.translate_connect_args(username="user", database="dbname"), **self._url.query}
+        _, options = _DIALECT.create_connect_args(self._url)
         if self._password_file is not None:
             options["password"] = str(settings.read_key(self._password_file, what="password"))
-        return await _Connection.connect(**options, **_ARGUMENTS, autocommit=True)
+        return await _Connection.connect(**{**options, **_ARGUMENTS}, autocommit=True)
 
     async def _give_back(self, connection: _Connection) -> None:
         with contextlib.suppress(psycopg.Error):

@@ -32,7 +32,7 @@ def connect(path: Path) -> AsyncEngine:
     """
 
     async def open_one() -> aiosqlite.Connection:
-        connection = aiosqlite.connect(path, timeout=BUSY_S, check_same_thread=False)
+        connection = aiosqlite.connect(path, timeout=BUSY_S)
         connection._thread.daemon = True  # noqa: SLF001 as SQLAlchemy does: a forgotten one must not keep us alive
         await connection
         try:
