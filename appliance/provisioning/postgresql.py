@@ -134,7 +134,7 @@ class QuickPostgresql:
                 return connection
             except psycopg.Error:
                 await connection.close()
-        _, options = _DIALECT.create_connect_args(self._url)
+        _, options = _DIALECT.create_connect_args(self._url)  # type: ignore[no-untyped-call]
         if self._password_file is not None:
             options["password"] = str(settings.read_key(self._password_file, what="password"))
         return await _Connection.connect(**{**options, **_ARGUMENTS}, autocommit=True)
