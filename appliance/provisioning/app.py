@@ -31,13 +31,13 @@ from appliance.provisioning import (
     problems,
     retention,
     sessions,
-    upstream,
 )
 from appliance.provisioning.admission import Admission
 from appliance.provisioning.catalogue import Catalogue
 from appliance.provisioning.pages import guard, routes
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.provider_bucket import ProviderBucket
+from appliance.provisioning.provider_http import Client
 from appliance.provisioning.service import Service
 from appliance.provisioning.settings import Settings
 
@@ -58,14 +58,16 @@ def create(
             observe = stack.enter_context(_counting(settings, admission))
             engine = database.connect(settings.store)
             stack.push_async_callback(engine.dispose)
+            quick = database.quick(settings.store)
+            stack.push_async_callback(quick.close)
             sweeping = asyncio.create_task(retention.sweep_for_ever(engine, settings.retention_days, now, random))
             stack.push_async_callback(_ended, sweeping)
-            client = await stack.enter_async_context(upstream.http_client())
+            client = await stack.enter_async_context(contextlib.aclosing(Client()))
             app.state.service = service = Service(
                 settings=settings,
                 engine=engine,
-                quick=database.quick(engine),
-                catalogue=Catalogue(settings, client),
+                quick=quick,
+                catalogue=Catalogue(settings, engine, client),
                 provider=ProviderBucket(engine, settings.fleet_per_s),
                 now=now,
                 random=random,

@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from appliance.provisioning.quick import Transaction
 from appliance.provisioning.schema import AUDIT
 
 OWNER = "owner"
@@ -27,7 +28,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 async def note(
-    connection: AsyncConnection, actor: str, action: str, subject: str = "", detail: str = "", *, now_ms: int
+    connection: Transaction, actor: str, action: str, subject: str = "", detail: str = "", *, now_ms: int
 ) -> None:
     """Writes one entry; what is too long is cut. Never pass a secret."""
     row = {

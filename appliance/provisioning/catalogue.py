@@ -5,15 +5,16 @@ Responsible for: one upstream per profile, and noticing changes within seconds. 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
-import httpx2
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from appliance.errors import ApplianceError
 from appliance.provisioning import profiles, settings, upstream
 from appliance.provisioning.configuration import Profile
+from appliance.provisioning.provider_http import Client
 from appliance.provisioning.settings import CONFIG_NAME, Settings
 from appliance.provisioning.upstream import Upstream
 
@@ -31,9 +32,11 @@ class Offer(msgspec.Struct, frozen=True):
 class Catalogue:
     """The offers by name. Another process may change profiles, so they are read again when five seconds old."""
 
-    def __init__(self, configured: Settings, client: httpx2.AsyncClient) -> None:
+    def __init__(self, configured: Settings, engine: AsyncEngine, client: Client) -> None:
         self._settings = configured
+        self._engine = engine
         self._client = client
+        self._reading = asyncio.Lock()
         self._offers: dict[str, Offer] = {}
         self._faults: set[str] = set()
         self._read_ms: int | None = None
@@ -45,12 +48,17 @@ class Catalogue:
         self._reload_file()
         return self._settings
 
-    async def offer(self, connection: AsyncConnection, name: str, now_ms: int) -> Offer | None:
+    def offer(self, name: str) -> Offer | None:
         """The offer of this name, None if there is none or it cannot be used."""
-        if self._read_ms is None or not 0 <= now_ms - self._read_ms < FRESH_MS:
-            await self._read(connection)
-            self._read_ms = now_ms
         return self._offers.get(name)
+
+    async def refresh(self, now_ms: int) -> None:
+        """Reads the profiles again if they are old; in a transaction of its own, so call it outside of others."""
+        async with self._reading:
+            if self._read_ms is None or not 0 <= now_ms - self._read_ms < FRESH_MS:
+                async with self._engine.execution_options(reading=True).begin() as connection:
+                    await self._read(connection)
+                self._read_ms = now_ms
 
     async def _read(self, connection: AsyncConnection) -> None:
         self._reload_file()

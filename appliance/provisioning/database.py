@@ -24,8 +24,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from appliance.errors import StateError
 from appliance.provisioning import postgresql, sqlite
+from appliance.provisioning.postgresql import QuickPostgresql
+from appliance.provisioning.quick import Quick, Transaction
 from appliance.provisioning.schema import REVISION
 from appliance.provisioning.settings import Store
+from appliance.provisioning.sqlite import QuickSqlite
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects.sqlite import Insert
@@ -38,12 +41,17 @@ def connect(store: Store) -> AsyncEngine:
     return sqlite.connect(store.path) if store.path else postgresql.connect(store.url, store.password_file)
 
 
-def quick(engine: AsyncEngine) -> AsyncEngine:
+def quick(store: Store) -> Quick:
+    """Short transactions that a power cut may undo, beside those of an engine over the same store."""
+    return QuickSqlite(store.path) if store.path else QuickPostgresql(store.url, store.password_file)
+
+
+def unsynced(engine: AsyncEngine) -> AsyncEngine:
     """The same engine for transactions that a power cut may undo: SQLite leaves out the fsync at each commit."""
     return engine.execution_options(durable=False)
 
 
-def insert(connection: AsyncConnection, table: Table) -> Insert:
+def insert(connection: Transaction, table: Table) -> Insert:
     """An INSERT that takes ``on_conflict_do_nothing`` and ``on_conflict_do_update``, which both stores word alike."""
     return _insert(connection.dialect.name, table)
 
@@ -54,7 +62,7 @@ def _insert(dialect: str, table: Table) -> Insert:
     return sqlite_dialect.insert(table)
 
 
-async def add(connection: AsyncConnection, table: Table, row: dict[str, Any], *, unless: Exists | None = None) -> bool:
+async def add(connection: Transaction, table: Table, row: dict[str, Any], *, unless: Exists | None = None) -> bool:
     """Inserts a row, unless one of its key or of a unique column is there already, or ``unless`` holds; tells which.
 
     ``unless`` may name columns of the row as parameters.

@@ -54,11 +54,12 @@ async def read_device(request: Request, service: CurrentService) -> Response:
     token = access_token(request)
     proof = service.check_proof(request, token)
     now_ms = service.now_ms()
+    await service.catalogue.refresh(now_ms)
     async with service.engine.begin() as connection:
         caller = await devices.authenticate(connection, token, proof, now_ms)
         await devices.remember(connection, proof, now_ms)
         entry = await fleet.get(connection, caller.id)
-        offer = await service.catalogue.offer(connection, caller.profile, now_ms)
+        offer = service.catalogue.offer(caller.profile)
     content = DeviceEntry(
         device_id=caller.id,
         name=entry.name,

@@ -10,7 +10,6 @@ import base64
 
 import msgspec
 from sqlalchemy import ColumnElement, bindparam, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import Secret
 from appliance.provisioning import audit, database, preregistrations, secrets
@@ -18,6 +17,7 @@ from appliance.provisioning.limits import Allowance
 from appliance.provisioning.nonces import WINDOW_S
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.proofs import Proof
+from appliance.provisioning.quick import Transaction
 from appliance.provisioning.schema import ACCESS_TOKENS, ALLOWANCES, DEVICES, SEEN_PROOFS
 
 # The allowance first, in every request: two that took their locks in another order could wait for each other.
@@ -43,6 +43,7 @@ _AUTHENTICATE = (
     )
     .with_for_update(of=ALLOWANCES)
 )
+_SEEN = update(DEVICES).where(DEVICES.c.id == bindparam("of_device")).values(last_seen_ms=bindparam("last_seen_ms"))
 _SEEN_EVERY_MS = 60_000  # a second UPDATE per session, for a list that people read, is not worth more
 
 
@@ -83,7 +84,7 @@ def of_key(thumbprint: str) -> ColumnElement[bool]:
     return (DEVICES.c.thumbprint == thumbprint) | (DEVICES.c.id == id_of(thumbprint))
 
 
-async def find(connection: AsyncConnection, thumbprint: str) -> Device | None:
+async def find(connection: Transaction, thumbprint: str) -> Device | None:
     """The device of a key, locked until the transaction ends."""
     columns = (DEVICES.c[name] for name in Device.__struct_fields__)
     exact_first = (DEVICES.c.thumbprint == thumbprint).desc()
@@ -95,7 +96,7 @@ async def find(connection: AsyncConnection, thumbprint: str) -> Device | None:
 _FORGET_SOME = database.forgetting(SEEN_PROOFS.c.jti_sha256, SEEN_PROOFS.c.expires_ms, 100)
 
 
-async def remember(connection: AsyncConnection, proof: Proof, now_ms: int) -> None:
+async def remember(connection: Transaction, proof: Proof, now_ms: int) -> None:
     """Notes that this proof was used.
 
     Raises:
@@ -113,7 +114,7 @@ def replayed() -> RefusalError:
 
 
 async def admit(
-    connection: AsyncConnection,
+    connection: Transaction,
     thumbprint: str,
     description: Description,
     *,
@@ -143,13 +144,13 @@ async def admit(
     return device_id
 
 
-async def issue_token(connection: AsyncConnection, device_id: str, thumbprint: str, now_ms: int) -> Secret:
+async def issue_token(connection: Transaction, device_id: str, thumbprint: str, now_ms: int) -> Secret:
     """A new access token bound to the key; earlier ones of the device end with it."""
     await end_tokens(connection, device_id, now_ms)
     return await add_token(connection, device_id, thumbprint, now_ms)
 
 
-async def add_token(connection: AsyncConnection, device_id: str, thumbprint: str, now_ms: int) -> Secret:
+async def add_token(connection: Transaction, device_id: str, thumbprint: str, now_ms: int) -> Secret:
     """A new access token bound to the key, beside those the device has."""
     token = secrets.make(secrets.ACCESS)
     row = {
@@ -162,7 +163,7 @@ async def add_token(connection: AsyncConnection, device_id: str, thumbprint: str
     return token
 
 
-async def authenticate(connection: AsyncConnection, token: str, proof: Proof, now_ms: int) -> Caller:
+async def authenticate(connection: Transaction, token: str, proof: Proof, now_ms: int) -> Caller:
     """The device behind a token and a proof. The first use of a new key's token ends the old key.
 
     Raises:
@@ -177,13 +178,13 @@ async def authenticate(connection: AsyncConnection, token: str, proof: Proof, no
     if row.thumbprint != proof.thumbprint:
         await _change_key(connection, row.id, row.thumbprint, token, proof, now_ms)
     if row.last_seen_ms is None or abs(now_ms - row.last_seen_ms) >= _SEEN_EVERY_MS:
-        await connection.execute(update(DEVICES).where(DEVICES.c.id == row.id).values(last_seen_ms=now_ms))
+        await connection.execute(_SEEN, {"of_device": row.id, "last_seen_ms": now_ms})
     allowance = Allowance(row.tokens, row.filled_ms, row.day, row.sessions, row.seconds)
     return Caller(id=row.id, profile=row.profile, allowance=allowance)
 
 
 async def _change_key(
-    connection: AsyncConnection, device_id: str, old_thumbprint: str, token: str, proof: Proof, now_ms: int
+    connection: Transaction, device_id: str, old_thumbprint: str, token: str, proof: Proof, now_ms: int
 ) -> None:
     theirs = await find(connection, proof.thumbprint)
     if theirs is not None and theirs.id != device_id:
@@ -196,7 +197,7 @@ async def _change_key(
 
 
 async def offer_key(
-    connection: AsyncConnection, caller: Caller, old_thumbprint: str, new_thumbprint: str, now_ms: int
+    connection: Transaction, caller: Caller, old_thumbprint: str, new_thumbprint: str, now_ms: int
 ) -> Secret:
     """A token for a new key beside the old one's; an earlier offer that was never used ends with it.
 
@@ -213,7 +214,7 @@ async def offer_key(
     return await add_token(connection, caller.id, new_thumbprint, now_ms)
 
 
-async def remove(connection: AsyncConnection, token: str, proof: Proof, now_ms: int) -> None:
+async def remove(connection: Transaction, token: str, proof: Proof, now_ms: int) -> None:
     """A device's own farewell (RFC 7009). An unknown token is fine: it is gone either way.
 
     Raises:
@@ -236,7 +237,7 @@ async def remove(connection: AsyncConnection, token: str, proof: Proof, now_ms: 
         await audit.note(connection, row.device_id, "farewell", row.device_id, now_ms=now_ms)
 
 
-async def end_tokens(connection: AsyncConnection, device_id: str, now_ms: int, keep: str = "") -> None:
+async def end_tokens(connection: Transaction, device_id: str, now_ms: int, keep: str = "") -> None:
     """No token of the device is good any more, but for the one to keep."""
     living = (ACCESS_TOKENS.c.device_id == device_id) & ACCESS_TOKENS.c.revoked_ms.is_(None)
     if keep:

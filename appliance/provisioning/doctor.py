@@ -7,6 +7,7 @@ less shows that key, model and network work together.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import email.utils
 import ssl
@@ -25,6 +26,7 @@ from appliance.errors import ApplianceError, ConfigError, StateError
 from appliance.provisioning import certificates, database, profiles, secrets, settings, upstream
 from appliance.provisioning.certificates import Certificate
 from appliance.provisioning.configuration import OpenAISource, Profile
+from appliance.provisioning.provider_http import Client
 from appliance.provisioning.schema import DEVICES, REVISION
 from appliance.provisioning.settings import Settings
 
@@ -58,13 +60,13 @@ async def examine(data: Path, certificate: Path | None = None) -> AsyncIterator[
     offered: dict[str, Profile] = dict(configured.profiles)
     async for finding in _database(configured, offered):
         yield finding
-    async with upstream.http_client() as client:
+    async with contextlib.aclosing(Client()) as client:
         for name, profile in offered.items():
             yield await _profile(configured, name, profile, client)
             if profile.has_tools and not isinstance(profile.source, OpenAISource):
                 what = f"profile {name}: its tools have no effect, a static server has none bound to its key"
                 yield Finding(what, "take them out, or choose an upstream of kind openai")
-        yield await _clock(configured, client)
+        yield await _clock(configured)
     async for finding in _certificates(configured, certificate):
         yield finding
 
@@ -157,7 +159,7 @@ async def _state_of(connection: AsyncConnection, *, sqlite: bool) -> Finding:
     return Finding(f"database: SQLite, whole, WAL, {devices}")
 
 
-async def _profile(configured: Settings, name: str, profile: Profile, client: httpx2.AsyncClient) -> Finding:
+async def _profile(configured: Settings, name: str, profile: Profile, client: Client) -> Finding:
     source = upstream.build(configured, profile, client)
     started_s = time.perf_counter()
     try:
@@ -183,14 +185,15 @@ async def _profile(configured: Settings, name: str, profile: Profile, client: ht
     return Finding(f"profile {name}: key readable, {source.connect_url} listens")
 
 
-async def _clock(configured: Settings, client: httpx2.AsyncClient) -> Finding:
+async def _clock(configured: Settings) -> Finding:
     if time.time() < _SHIPPED:
         return Finding("clock: never set", "start time synchronisation: timedatectl set-ntp true")
     for source in configured.sources.values():
         if not isinstance(source, OpenAISource):
             continue
         try:
-            date = (await client.get(source.base_url)).headers.get("date", "")
+            async with httpx2.AsyncClient(timeout=5.0) as client:
+                date = (await client.get(source.base_url)).headers.get("date", "")
             theirs_s = email.utils.parsedate_to_datetime(date).timestamp()
         except (httpx2.TransportError, ValueError):
             continue

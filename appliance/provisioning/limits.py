@@ -13,9 +13,9 @@ import math
 
 import msgspec
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.provisioning.configuration import Limits
+from appliance.provisioning.quick import Transaction
 from appliance.provisioning.schema import ALLOWANCES
 
 DAY_MS = 86_400_000
@@ -83,34 +83,37 @@ def sessions_left(allowance: Allowance, limits: Limits) -> int | None:
     return max(0, limits.per_day - allowance.sessions) if limits.per_day else None
 
 
-async def lock(connection: AsyncConnection, device_id: str) -> None:
-    """Keeps a device's other requests waiting until the transaction ends."""
-    await connection.execute(select(ALLOWANCES.c.day).where(ALLOWANCES.c.device_id == device_id).with_for_update())
-
-
-_STORE = (
+_OURS = ALLOWANCES.c.device_id == bindparam("of_device")
+_LOCK = select(ALLOWANCES.c.day).where(_OURS).with_for_update()
+_STORE = update(ALLOWANCES).where(_OURS).values({name: bindparam(name) for name in Allowance.__struct_fields__})
+_GIVE_BACK = (
+    update(ALLOWANCES).where(_OURS).values(tokens=ALLOWANCES.c.tokens + 1)  # the next filling cuts it to the burst
+)
+_GIVE_BACK_TODAY = (
     update(ALLOWANCES)
-    .where(ALLOWANCES.c.device_id == bindparam("of_device"))
-    .values({name: bindparam(name) for name in Allowance.__struct_fields__})
+    .where(_OURS, ALLOWANCES.c.day == bindparam("of_day"), ALLOWANCES.c.sessions > 0)
+    .values(sessions=ALLOWANCES.c.sessions - 1)
 )
 
 
-async def store(connection: AsyncConnection, device_id: str, allowance: Allowance) -> None:
+async def lock(connection: Transaction, device_id: str) -> None:
+    """Keeps a device's other requests waiting until the transaction ends."""
+    await connection.execute(_LOCK, {"of_device": device_id})
+
+
+async def store(connection: Transaction, device_id: str, allowance: Allowance) -> None:
     """Keeps what `charged` came to."""
     await connection.execute(_STORE, {"of_device": device_id, **msgspec.structs.asdict(allowance)})
 
 
-async def give_back(connection: AsyncConnection, device_id: str, charged_ms: int) -> None:
+async def give_back(connection: Transaction, device_id: str, charged_ms: int) -> None:
     """Undoes one charge: the provider granted nothing."""
-    table = ALLOWANCES
-    values = {"tokens": table.c.tokens + 1}  # the next filling cuts it to the burst
-    await connection.execute(update(table).where(table.c.device_id == device_id).values(values))
-    same_day = (table.c.device_id == device_id) & (table.c.day == charged_ms // DAY_MS) & (table.c.sessions > 0)
-    await connection.execute(update(table).where(same_day).values(sessions=table.c.sessions - 1))
+    await connection.execute(_GIVE_BACK, {"of_device": device_id})
+    await connection.execute(_GIVE_BACK_TODAY, {"of_device": device_id, "of_day": charged_ms // DAY_MS})
 
 
 async def add_seconds(
-    connection: AsyncConnection, device_id: str, allowance: Allowance, seconds: float, now_ms: int
+    connection: Transaction, device_id: str, allowance: Allowance, seconds: float, now_ms: int
 ) -> None:
     """Counts a reported session's length to the day of its report."""
     today = now_ms // DAY_MS

@@ -16,8 +16,7 @@ import uuid
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, exists, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import bindparam, exists, or_, select, update
 
 from appliance.errors import Secret
 from appliance.provisioning import database, prices, secrets
@@ -27,6 +26,7 @@ from appliance.provisioning.devices import Caller, remember, replayed
 from appliance.provisioning.limits import Refused
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.proofs import Proof
+from appliance.provisioning.quick import Transaction
 from appliance.provisioning.schema import MINTS, REPORTS, SEEN_PROOFS
 
 KEY_LIFE_S = 600
@@ -76,7 +76,7 @@ _REMEMBERED = exists().where(SEEN_PROOFS.c.jti_sha256 == bindparam("jti_sha256")
 
 
 async def open_one(
-    connection: AsyncConnection, caller: Caller, limits: Limits, proof: Proof, attempt: Attempt, now_ms: int
+    connection: Transaction, caller: Caller, limits: Limits, proof: Proof, attempt: Attempt, now_ms: int
 ) -> Opened:
     """Notes an attempt as pending and charges it, but for a repeated key, which is the earlier session again.
 
@@ -112,7 +112,7 @@ async def open_one(
 
 
 async def _note(
-    connection: AsyncConnection,
+    connection: Transaction,
     caller: Caller,
     proof: Proof,
     attempt: Attempt,
@@ -147,7 +147,7 @@ _SETTLE = (
 
 
 async def settle(
-    connection: AsyncConnection,
+    connection: Transaction,
     proof: Proof,
     outcome: str,
     latency_ms: int,
@@ -164,16 +164,29 @@ async def settle(
     await connection.execute(_SETTLE, {"of_proof": proof.jti_sha256, **values})
 
 
-async def give_back(connection: AsyncConnection, device_id: str, session_id: str, charged_ms: int) -> None:
+_ALIVE = (
+    select(MINTS.c.jti_sha256)
+    .where(MINTS.c.session_id == bindparam("session_id"), or_(*(MINTS.c.outcome == outcome for outcome in _CHARGED)))
+    .limit(1)
+)
+
+
+async def give_back(connection: Transaction, device_id: str, session_id: str, charged_ms: int) -> None:
     """Undoes the charge of a session that came to nothing, unless another attempt at it still may or did succeed."""
     await quota.lock(connection, device_id)
-    alive = select(MINTS.c.jti_sha256).where(MINTS.c.session_id == session_id, MINTS.c.outcome.in_(_CHARGED)).limit(1)
-    if (await connection.execute(alive)).one_or_none() is None:
+    if (await connection.execute(_ALIVE, {"session_id": session_id})).one_or_none() is None:
         await quota.give_back(connection, device_id, charged_ms)
 
 
+_REPORTED = (
+    select(MINTS.c.session_id)
+    .where(MINTS.c.session_id == bindparam("session_id"), MINTS.c.device_id == bindparam("device_id"))
+    .limit(1)
+)
+
+
 async def report(
-    connection: AsyncConnection,
+    connection: Transaction,
     caller: Caller,
     session_id: str,
     *,
@@ -188,8 +201,8 @@ async def report(
     Raises:
         RefusalError: ``unknown_session``: no session of this device.
     """
-    ours = select(MINTS.c.session_id).where(MINTS.c.session_id == session_id, MINTS.c.device_id == caller.id).limit(1)
-    if (await connection.execute(ours)).one_or_none() is None:
+    reported = {"session_id": session_id, "device_id": caller.id}
+    if (await connection.execute(_REPORTED, reported)).one_or_none() is None:
         raise RefusalError(404, "unknown_session", "this device has no such session")
     row = {
         "session_id": session_id,

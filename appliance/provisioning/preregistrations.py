@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 from sqlalchemy import delete, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import ConfigError
 from appliance.provisioning import audit, database
+from appliance.provisioning.quick import Transaction
 from appliance.provisioning.schema import PREREGISTRATIONS
 
 
@@ -64,7 +64,7 @@ def _wrong(number: int, what: str) -> ConfigError:
     return ConfigError(f"line {number} {what}", hint="nothing was imported: correct it and import again")
 
 
-async def add(connection: AsyncConnection, entry: Entry, profile: str, *, now_ms: int) -> bool:
+async def add(connection: Transaction, entry: Entry, profile: str, *, now_ms: int) -> bool:
     """Stores one entry; False if the key is known already, whose entry stays."""
     row = {
         "thumbprint": entry.thumbprint,
@@ -75,7 +75,7 @@ async def add(connection: AsyncConnection, entry: Entry, profile: str, *, now_ms
     return await database.add(connection, PREREGISTRATIONS, row)
 
 
-async def use(connection: AsyncConnection, thumbprint: str, *, now_ms: int) -> Entry | None:
+async def use(connection: Transaction, thumbprint: str, *, now_ms: int) -> Entry | None:
     """The entry of a key that asks to be enrolled, marked as used; None for a stranger."""
     table = PREREGISTRATIONS
     by_key = table.c.thumbprint == thumbprint
@@ -87,7 +87,7 @@ async def use(connection: AsyncConnection, thumbprint: str, *, now_ms: int) -> E
     return Entry(thumbprint=row.thumbprint, name=row.name, profile=row.profile)
 
 
-async def hand_over(connection: AsyncConnection, old: str, new: str) -> None:
+async def hand_over(connection: Transaction, old: str, new: str) -> None:
     """A device has changed its key: its place in the list is the new key's, and the old one is a stranger's."""
     table = PREREGISTRATIONS
     row = (await connection.execute(delete(table).where(table.c.thumbprint == old).returning(table))).one_or_none()
@@ -95,6 +95,6 @@ async def hand_over(connection: AsyncConnection, old: str, new: str) -> None:
         await database.add(connection, table, {**row._asdict(), "thumbprint": new})
 
 
-async def note_import(connection: AsyncConnection, added: int, actor: str, *, now_ms: int) -> None:
+async def note_import(connection: Transaction, added: int, actor: str, *, now_ms: int) -> None:
     """Leaves a trace of an import."""
     await audit.note(connection, actor, "keys imported", "", f"{added} key(s)", now_ms=now_ms)

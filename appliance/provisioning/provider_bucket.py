@@ -87,7 +87,7 @@ class ProviderBucket:
     async def _lease(self, now_ms: int) -> tuple[int, int]:
         table = FLEET_BUCKET
         by_name = table.c.name == _NAME
-        async with database.quick(self._engine).begin() as connection:
+        async with database.unsynced(self._engine).begin() as connection:
             row = {"name": _NAME, "tokens": max(1.0, self._per_s), "filled_ms": now_ms}
             await database.add(connection, table, row)
             found = (await connection.execute(select(table).where(by_name).with_for_update())).one()

@@ -36,7 +36,7 @@ async def sweep(engine: AsyncEngine, days: int, now_ms: int, sleep: Sleep = asyn
     before, gone = {"before_ms": now_ms - days * _DAY_MS}, 0
     for forget_some in _PAST:
         while True:
-            async with database.quick(engine).begin() as connection:
+            async with database.unsynced(engine).begin() as connection:
                 deleted = int((await connection.execute(forget_some, before)).rowcount)
             gone += deleted
             if deleted < BATCH:

@@ -68,7 +68,6 @@ class Server(uvicorn.Server):
             access_log=False,
             server_header=False,
             proxy_headers=False,  # what a stranger writes into X-Forwarded-… is not our address: the issuer is
-            h11_max_incomplete_event_size=16_384,
             timeout_keep_alive=15,
             timeout_graceful_shutdown=5,
             ssl_certfile=tls.certificate if tls else None,

@@ -17,6 +17,7 @@ from appliance.provisioning import nonces, proofs
 from appliance.provisioning.catalogue import Catalogue
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.provider_bucket import ProviderBucket
+from appliance.provisioning.quick import Quick
 from appliance.provisioning.settings import Settings
 
 
@@ -26,7 +27,7 @@ class Service:
 
     settings: Settings
     engine: AsyncEngine
-    quick: AsyncEngine  # the same, for what a power cut may undo
+    quick: Quick  # the same store, for what a power cut may undo
     catalogue: Catalogue
     provider: ProviderBucket
     now: Callable[[], float]

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import APIRouter, Body, Path
 from pydantic import BaseModel, Field
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -130,9 +129,10 @@ async def create_session(request: Request) -> Response:
     now_ms = service.now_ms()
     if wait_ms := service.provider.wait_ms(now_ms):
         raise provider_bucket.refusal(wait_ms, service.random)
+    await service.catalogue.refresh(now_ms)
     async with service.quick.begin() as connection:
         caller = await devices.authenticate(connection, token, proof, now_ms)
-        offer = await _choose(service, connection, caller.profile, body, now_ms)
+        offer = _choose(service, caller.profile, body)
         attempt = Attempt(idempotency_key=idempotency_key, profile=caller.profile, transport=body.transport)
         opened = await mints.open_one(connection, caller, offer.profile.limits, proof, attempt, now_ms)
     if opened.refused:
@@ -165,13 +165,11 @@ def _ms_since(started_s: float) -> int:
     return round((time.perf_counter() - started_s) * 1000)
 
 
-async def _choose(
-    service: Service, connection: AsyncConnection, device_profile: str, body: SessionRequest, now_ms: int
-) -> Offer:
+def _choose(service: Service, device_profile: str, body: SessionRequest) -> Offer:
     """The device's own profile under the name "default"; another by its name, if it is the device's."""
     if body.transport != "websocket":
         raise RefusalError(400, "unsupported_transport", "this service offers websocket")
-    offer = await service.catalogue.offer(connection, device_profile, now_ms)
+    offer = service.catalogue.offer(device_profile)
     if body.profile not in ("default", device_profile) or offer is None:
         raise RefusalError(404, "unknown_profile", "there is no such profile for this device")
     return offer

@@ -6,15 +6,22 @@ Responsible for: WAL, one write transaction at a time (BEGIN IMMEDIATE), what su
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 from sqlalchemy import URL, Connection, event
+from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from appliance.provisioning.quick import QuickTransaction, Values, Wanted
 
 
 def connect(path: Path) -> AsyncEngine:
@@ -24,8 +31,8 @@ def connect(path: Path) -> AsyncEngine:
     (the command line) waits on the lock, up to 10 s.
     """
 
-    async def open_one() -> _Connection:
-        connection = _Connection(lambda: sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False), 64)
+    async def open_one() -> aiosqlite.Connection:
+        connection = aiosqlite.connect(path, timeout=BUSY_S)
         connection._thread.daemon = True  # noqa: SLF001 as SQLAlchemy does: a forgotten one must not keep us alive
         await connection
         try:
@@ -64,37 +71,6 @@ async def _use_wal(connection: aiosqlite.Connection) -> None:
 
 BUSY_S = 10.0
 WAL_TRIES, WAL_EVERY_S = 40, 0.05
-_INSTANT = ("cursor",)  # makes an object; touches no file
-
-
-class _Connection(aiosqlite.Connection):
-    """A connection whose quick transactions run where they are asked for, but for their begin and their end.
-
-    Each call would be a trip to the driver's thread and back, eight of them for a statement or two: twice the time of
-    everything else. Between begin and end of a transaction the file is ours alone, so that what a mint does there,
-    a row found by its key, waits for nobody and takes microseconds. What may wait, for another process's lock or
-    for the disk, goes to the thread; so does everything of other transactions, which may read a lot.
-    """
-
-    at_hand = False
-
-    async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if self._connection is not None and (self.at_hand or fn.__name__ in _INSTANT):
-            return fn(*args, **kwargs)
-        return await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
-
-    async def commit(self) -> None:
-        self.at_hand = False
-        await super().commit()
-
-    async def rollback(self) -> None:
-        self.at_hand = False
-        if self.in_transaction:  # the pool asks for one after every commit too
-            await super().rollback()
-
-    async def close(self) -> None:
-        self.at_hand = False
-        await super().close()
 
 
 def _on_connect(connection: DBAPIConnection, _record: Any) -> None:
@@ -114,6 +90,96 @@ def _on_begin(connection: Connection) -> None:
         connection.info["synchronous"] = level
     # A deferred transaction that reads first and writes later fails at once when another one wrote in between.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, _Connection)
-    driver.at_hand = level == "NORMAL"
+
+
+class QuickSqlite:
+    """Transactions that run where they are asked for, in the event loop, on a connection of their own.
+
+    Between begin and end of a transaction the file is ours alone, so that what a mint does there, a row found by its
+    key, waits for nobody and takes microseconds; a trip to a thread and back takes more. A power cut may undo the last
+    ones: without an fsync COMMIT only hands the rows to the system. What waits for the disk, the checkpoint and the
+    commit after it, which begins the log anew, goes to a thread; what waits for another connection's lock asks again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._turn = asyncio.Lock()
+        self._commits = 0
+
+    @contextlib.asynccontextmanager
+    async def begin(self) -> AsyncIterator[QuickTransaction]:
+        """One at a time, in the order in which they come."""
+        async with self._turn:
+            try:
+                connection = self._connection = self._connection or _open_quick(self._path)
+                await _begin_when_free(connection)
+                try:
+                    yield QuickTransaction(_DIALECT, functools.partial(_run, connection))
+                    await self._commit(connection)
+                finally:
+                    if connection.in_transaction:
+                        connection.rollback()
+            except sqlite3.Error as error:
+                raise DBAPIError.instance(None, None, error, sqlite3.Error, hide_parameters=True) from None
+
+    async def _commit(self, connection: sqlite3.Connection) -> None:
+        self._commits += 1
+        if self._commits % CHECKPOINT_EVERY > 1:
+            connection.commit()
+            return
+        checkpoint = self._commits % CHECKPOINT_EVERY == 0
+        await _uninterrupted(asyncio.to_thread(_commit_to_disk, connection, checkpoint=checkpoint))
+
+    async def close(self) -> None:
+        """Lets go of the file."""
+        async with self._turn:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+
+CHECKPOINT_EVERY = 100  # commits, which are some 600 pages of the log
+_ASKED_AGAIN_S = 0.002
+_DIALECT = dialect(paramstyle="named")
+
+
+def _open_quick(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    for setting in ("foreign_keys=ON", "synchronous=NORMAL", "wal_autocheckpoint=0"):
+        connection.execute(f"PRAGMA {setting}")
+    return connection
+
+
+async def _begin_when_free(connection: sqlite3.Connection) -> None:
+    until_s = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until_s:
+                raise
+        await asyncio.sleep(_ASKED_AGAIN_S)
+
+
+async def _run(connection: sqlite3.Connection, sql: str, values: Values, _: Wanted) -> tuple[list[Any], int]:
+    cursor = connection.execute(sql, values)
+    return cursor.fetchall(), cursor.rowcount
+
+
+def _commit_to_disk(connection: sqlite3.Connection, *, checkpoint: bool) -> None:
+    connection.commit()
+    if checkpoint:
+        with contextlib.suppress(sqlite3.OperationalError):  # what is committed stays so; the next one tries again
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+
+async def _uninterrupted(work: Coroutine[Any, Any, None]) -> None:
+    """Waits to its end, also when cancelled meanwhile: the connection is the thread's so long."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise

@@ -12,21 +12,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import httpx2
 import msgspec
 
 from appliance.errors import ConfigError, Secret
 from appliance.provisioning import settings
 from appliance.provisioning.configuration import OpenAISource, Profile, StaticSource
 from appliance.provisioning.declarations import Declaration, joined
+from appliance.provisioning.provider_http import Client, NoAnswerError, NotConnectedError, Reply
 from appliance.provisioning.settings import Settings
 
 SECRET_LIFE_S = 60
 NO_ANSWER = "no answer from"
-_TIMEOUT = httpx2.Timeout(15.0, connect=5.0)
 _WITHIN_S = 30.0  # all tries and models together, however slowly it speaks; well before `abandoned` takes us for dead
-_ANSWER_AT_MOST = 1_048_576  # bytes; ours is the session again, 64 KiB at most, and a few members
-_LIMITS = httpx2.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=60.0)
 
 
 class Minted(msgspec.Struct, frozen=True):
@@ -78,16 +75,6 @@ class Upstream(Protocol):
         """
 
 
-class _Reply(msgspec.Struct, frozen=True):
-    status: int
-    headers: Mapping[str, str]
-    content: bytes
-    took_s: float
-
-    def __repr__(self) -> str:
-        return f"_Reply({self.status})"  # the content is a secret
-
-
 class _Answer(msgspec.Struct, frozen=True):
     value: str
     expires_at: int
@@ -105,7 +92,7 @@ class _Failure(msgspec.Struct, frozen=True):
 class OpenAIUpstream:
     """Mints client secrets: ``POST /v1/realtime/client_secrets``."""
 
-    def __init__(self, source: OpenAISource, profile: Profile, key_file: Path, client: httpx2.AsyncClient) -> None:
+    def __init__(self, source: OpenAISource, profile: Profile, key_file: Path, client: Client) -> None:
         base = source.base_url.rstrip("/").removesuffix("/v1")
         self._url = f"{base}/v1/realtime/client_secrets"
         self._key_file = key_file
@@ -144,30 +131,18 @@ class OpenAIUpstream:
                     if not _model_is_gone(reply):
                         return self._minted(reply, model)
                 return self._minted(await self._ask(session, self._models[-1], headers), self._models[-1])
-        except (httpx2.RequestError, httpx2.InvalidURL, TimeoutError) as error:
-            # The exception's text may hold headers of a malformed answer; its class says enough.
-            detail = f"{NO_ANSWER} {self._url} ({type(error).__name__})"
+        except (NotConnectedError, NoAnswerError, TimeoutError) as error:
+            detail = f"{NO_ANSWER} {self._url} ({str(error) or type(error).__name__})"
             raise UpstreamError("upstream_unavailable", detail) from None
 
-    async def _ask(self, session: dict[str, Any], model: str, headers: dict[str, str]) -> _Reply:
+    async def _ask(self, session: dict[str, Any], model: str, headers: dict[str, str]) -> Reply:
         body = msgspec.json.encode({**self._body, "session": {**session, "model": model}})
-        request = self._client.build_request("POST", self._url, content=body, headers=headers)
         try:
-            response = await self._client.send(request, stream=True)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout):
-            response = await self._client.send(request, stream=True)
-        content = bytearray()
-        try:
-            async for piece in response.aiter_bytes():
-                content += piece
-                if len(content) > _ANSWER_AT_MOST:
-                    detail = f"{self._url} answers with more than {_ANSWER_AT_MOST} bytes: check base_url"
-                    raise UpstreamError("upstream_unavailable", detail, request_id=_request_id(response.headers))
-        finally:
-            await response.aclose()
-        return _Reply(response.status_code, response.headers, bytes(content), response.elapsed.total_seconds())
+            return await self._client.post(self._url, headers, body)
+        except NotConnectedError:
+            return await self._client.post(self._url, headers, body)
 
-    def _minted(self, reply: _Reply, model: str) -> Minted:
+    def _minted(self, reply: Reply, model: str) -> Minted:
         if reply.status not in (200, 201):
             raise _failure(reply, self._url)
         return _minted(reply, model)
@@ -178,7 +153,7 @@ def _request_id(headers: Mapping[str, str]) -> str | None:
     return value if re.fullmatch(r"[\w.:-]{1,128}", value, re.ASCII) else None
 
 
-def _minted(reply: _Reply, model: str) -> Minted:
+def _minted(reply: Reply, model: str) -> Minted:
     request_id = _request_id(reply.headers)
     try:
         value = msgspec.json.decode(reply.content, type=_Answer).value
@@ -191,7 +166,7 @@ def _minted(reply: _Reply, model: str) -> Minted:
     return Minted(value=Secret(value), expires_in_s=expires_in_s, model=model, request_id=request_id)
 
 
-def _codes(reply: _Reply) -> set[str]:
+def _codes(reply: Reply) -> set[str]:
     try:
         error = msgspec.json.decode(reply.content, type=_Failure).error
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -199,11 +174,11 @@ def _codes(reply: _Reply) -> set[str]:
     return {code for code in (error.code, error.type) if code and re.fullmatch(r"\w{1,64}", code, re.ASCII)}
 
 
-def _model_is_gone(reply: _Reply) -> bool:
+def _model_is_gone(reply: Reply) -> bool:
     return reply.status == 404 or (reply.status == 400 and "model_not_found" in _codes(reply))
 
 
-def _failure(reply: _Reply, url: str) -> UpstreamError:
+def _failure(reply: Reply, url: str) -> UpstreamError:
     codes = _codes(reply)
     said = f"{url} answered {reply.status} {' '.join(sorted(codes))}".rstrip()
     request_id = _request_id(reply.headers)
@@ -241,12 +216,7 @@ class StaticUpstream:
         return Minted(value=key, expires_in_s=SECRET_LIFE_S, model=self._model)
 
 
-def http_client() -> httpx2.AsyncClient:
-    """The client for all profiles of one process; close it when done."""
-    return httpx2.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS)
-
-
-def build(configured: Settings, profile: Profile, client: httpx2.AsyncClient) -> Upstream:
+def build(configured: Settings, profile: Profile, client: Client) -> Upstream:
     """The upstream of one profile."""
     source = profile.source
     if isinstance(source, OpenAISource):

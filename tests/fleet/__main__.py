@@ -1,6 +1,6 @@
 """Measures a fleet: a herd after an outage in virtual time, and mints under load on loopback, a replica killed.
 
-Run ``python -m tests.fleet`` (about three and a half minutes) or ``--quick`` (proof that it works, not figures).
+Run ``python -m tests.fleet`` (about four minutes) or ``--quick`` (proof that it works, not figures).
 Responsible for: the programme and the choice of what is printed.
 """
 
@@ -102,6 +102,15 @@ async def measure(made: Deployment, name: str, programme: Programme) -> None:
     tell_times(prefix, own)
 
 
+async def measure_alone(made: Deployment, name: str, programme: Programme) -> None:
+    """The service's own time, without a call to a provider."""
+    await made.wish(Wishes(programme.devices, in_flight=min(20, programme.devices)))
+    order = Wishes(programme.mints, in_flight=programme.in_flight)
+    cpu_ms = median([each for _, each in [await made.wish(order) for _ in range(programme.runs)]])
+    say(f"mint_cpu_ms_{name}_without_provider: {cpu_ms:.2f} ms")
+    say(f"mints_per_s_and_core_{name}_without_provider: {1000 / cpu_ms:.0f}")
+
+
 def tell_times(prefix: str, values: list[float]) -> None:
     """Print median and 99th percentile."""
     say(f"{prefix}_p50_ms: {percentile(values, 50):.1f} ms")
@@ -128,13 +137,14 @@ async def settled(made: Deployment) -> Books:
 
 
 @contextlib.contextmanager
-def postgres_store(directory: Path) -> Iterator[Store]:
-    """A PostgreSQL of our own, with an empty database."""
+def postgres_stores(directory: Path) -> Iterator[tuple[Store, Store]]:
+    """A PostgreSQL of our own, with two empty databases."""
     with postgres.running() as server:
         password_file = directory / "database.password"
         password_file.write_text(postgres.PASSWORD + "\n")
         password_file.chmod(0o600)
-        yield Store(url=server.url(server.create()), password_file=password_file)
+        one, two = (Store(url=server.url(server.create()), password_file=password_file) for _ in range(2))
+        yield one, two
 
 
 def tell_books(books: list[Books], results: list[Result]) -> None:
@@ -155,8 +165,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a proof that it works, not figures")
     programme = QUICK if parser.parse_args().quick else FULL
     load_before = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="voice-fleet-") as directory, postgres_store(Path(directory)) as store:
-        asyncio.run(run(programme, Path(directory), store))
+    with tempfile.TemporaryDirectory(prefix="voice-fleet-") as directory, postgres_stores(Path(directory)) as stores:
+        asyncio.run(run(programme, Path(directory), *stores))
     say(
         machine(
             f"{programme.runs} runs of {programme.mints} mints, {programme.in_flight} in flight, medians", load_before
@@ -164,7 +174,7 @@ def main() -> None:
     )
 
 
-async def run(programme: Programme, directory: Path, store: Store) -> None:
+async def run(programme: Programme, directory: Path, store: Store, another: Store) -> None:
     """All of it; the simulation comes after the kills, while what they left behind grows old enough to be settled."""
     loop = asyncio.get_running_loop()
     log = directory / "log"
@@ -175,6 +185,11 @@ async def run(programme: Programme, directory: Path, store: Store) -> None:
         ) as one:
             await measure(one, "sqlite", programme)
             books = [await asyncio.to_thread(audit, one)]
+        for name, alone in (("sqlite", None), ("postgres", another)):
+            async with deployment(
+                directory / f"{name}-alone", "", store=alone, replicas=1, devices=programme.devices
+            ) as made:
+                await measure_alone(made, name, programme)
         many = await stack.enter_async_context(
             deployment(directory / "postgres", provider.first, store=store, replicas=2, devices=programme.devices)
         )

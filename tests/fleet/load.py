@@ -27,6 +27,10 @@ from tests.provisioning.running import Running
 
 # More than any device here asks for, and yet counted: the charge is what must not be lost or doubled.
 LIMITS = "[profiles.default.limits]\nper_minute = 6000\nburst = 600\nper_day = 100000\n"
+# A secret without a call to anybody: what is left of a mint is the service's own.
+STATIC = (
+    '[profiles.default]\nkind = "static"\nurl = "ws://127.0.0.1:9/v1/realtime"\nmodel = "none"\nkey = "static-key"\n'
+)
 READY_S = 30.0
 ORDER_S = 120.0
 
@@ -148,7 +152,7 @@ def _port(replica: Process) -> int:
 async def deployment(
     directory: Path, provider_url: str, *, store: Store | None, replicas: int, devices: int
 ) -> AsyncIterator[Deployment]:
-    """A service with its fleet for the block."""
+    """A service with its fleet for the block; without a provider's address its secrets are a fixed key."""
     fleet = directory / "fleet"
     await asyncio.to_thread(fleet.mkdir, parents=True)
     balancer = Balancer()
@@ -167,9 +171,12 @@ async def deployment(
 
 def _prepare(directory: Path, provider_url: str, issuer: str, store: Store | None) -> Path:
     with chosen(store):
-        data = running.make_data(directory, provider_url, LIMITS)
+        data = running.make_data(directory, provider_url or "http://127.0.0.1:9", LIMITS)
     config = data / "server.toml"
-    config.write_text(f'issuer = "{issuer}"\n{config.read_text()}')
+    before, default, after = config.read_text().partition("[profiles.default]\n")
+    if not provider_url:
+        default, after = STATIC, after[after.index(LIMITS) :]
+    config.write_text(f'issuer = "{issuer}"\n{before}{default}{after}')
     return data
 
 

@@ -12,7 +12,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -20,6 +20,7 @@ from appliance.errors import ApplianceError, StateError
 from appliance.provisioning import database, migrations
 from appliance.provisioning.schema import METADATA, REVISION
 from appliance.provisioning.settings import Store
+from appliance.provisioning.sqlite import QuickSqlite
 from tests.provisioning.conftest import postgres_store
 from tests.provisioning.postgres import Postgres
 
@@ -194,25 +195,32 @@ def test_the_server_may_go_away_and_come_back(
     run(postgres_database, story)
 
 
+COUNTER = Table("counter", MetaData(), Column("id", Integer, primary_key=True), Column("n", Integer))
+
+
 def test_writers_take_turns(store: Store) -> None:
     async def story(engine: AsyncEngine) -> None:
+        quick = database.quick(store)
         async with engine.begin() as connection:
-            await connection.execute(text("CREATE TABLE counter (n INTEGER)"))
-            await connection.execute(text("INSERT INTO counter VALUES (0)"))
-        lock = "" if store.path else " FOR UPDATE"
+            await connection.run_sync(COUNTER.create)
+            await connection.execute(COUNTER.insert().values(id=1, n=0))
 
         async def count(durable: bool) -> None:
-            async with (engine if durable else database.quick(engine)).begin() as connection:
-                found = (await connection.execute(text(f"SELECT n FROM counter{lock}"))).scalar_one()
+            async with (engine if durable else quick).begin() as connection:
+                found = (await connection.execute(select(COUNTER).with_for_update())).one_or_none()
                 await asyncio.sleep(0)
-                await connection.execute(text("UPDATE counter SET n = :n"), {"n": found + 1})
-                if store.path:
-                    level = (await connection.execute(text("PRAGMA synchronous"))).scalar_one()
-                    assert level == (2 if durable else 1)
+                assert found
+                await connection.execute(update(COUNTER).values(n=found.n + 1))
+                if isinstance(quick, QuickSqlite):
+                    assert quick._connection
+                    assert quick._connection.execute("PRAGMA synchronous").fetchall() == [(1,)]
 
-        await asyncio.gather(*(count(number % 2 == 0) for number in range(20)))
+        await asyncio.gather(*(count(number % 2 == 0) for number in range(300)))
         async with engine.begin() as connection:
-            assert (await connection.execute(text("SELECT n FROM counter"))).scalar_one() == 20
+            assert (await connection.execute(select(COUNTER.c.n))).scalar_one() == 300
+            if store.path:
+                assert (await connection.execute(text("PRAGMA synchronous"))).scalar_one() == 2
+        await quick.close()
 
     if store.path:
         store.path.parent.mkdir(exist_ok=True)

@@ -85,6 +85,47 @@ def test_a_request_becomes_whole_in_time_or_ends(
     assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
 
 
+@pytest.mark.parametrize("piece", [b"x" * 1_000, b"x" * 100_000, b"x: y\r\n" * 500])
+def test_a_head_that_is_too_long_ends_the_connection(
+    piece: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def story(upstream: FakeUpstream) -> None:
+        async with (
+            enrolled(tmp_path, capsys, upstream) as (running, _, __),
+            stranger(running, b"GET / HTTP/1.1\r\nHost: x\r\nX: ") as (reader, writer),
+        ):
+            sent = 0
+            with contextlib.suppress(ConnectionError):
+                while not reader.at_eof() and sent < 1_000_000:
+                    writer.write(piece)
+                    await writer.drain()
+                    sent += len(piece)
+                    await asyncio.sleep(0.002)
+                assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+            assert sent <= connections.HEAD_AT_MOST + 4 * len(piece) + 100_000
+
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
+def test_requests_that_come_before_their_turn_are_answered_in_theirs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(upstream: FakeUpstream) -> None:
+        three = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 3
+        async with (
+            enrolled(tmp_path, capsys, upstream) as (running, _, __),
+            stranger(running, three + b"GET / HT") as (reader, ___),
+        ):
+            async with asyncio.timeout(20):
+                said = await reader.read()  # the fourth never becomes whole
+            assert said.count(b"HTTP/1.1 200 OK") == 3
+
+    monkeypatch.setattr(connections, "WHOLE_WITHIN_S", 0.3)
+    with FakeUpstream() as upstream:
+        asyncio.run(story(upstream))
+
+
 def test_a_connection_that_is_used_stays_open(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

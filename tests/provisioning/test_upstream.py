@@ -7,17 +7,17 @@ import contextlib
 import gzip
 import json
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from appliance.credentials.enrolment import Enrolment
 from appliance.errors import ConfigError, ProvisioningError
-from appliance.provisioning import abandoned, configuration
+from appliance.provisioning import abandoned, configuration, provider_http
 from appliance.provisioning import upstream as upstreams
 from appliance.provisioning.configuration import OpenAIProfile, StaticProfile
+from appliance.provisioning.provider_http import Client, Reply
 from tests.fakes.upstream import KEY, Answer, FakeUpstream
 from tests.provisioning.running import Device, Running, enrolled, enrolment_token, make_data, service, store_section
 
@@ -87,7 +87,7 @@ def test_a_provider_that_is_down(tmp_path: Path, capsys: Capsys, caplog: pytest.
             assert refused.value.code == "upstream_unavailable"
 
     asyncio.run(story())
-    assert "ConnectError" in caplog.text
+    assert "ConnectionRefusedError" in caplog.text
 
 
 def test_a_repeated_key_is_one_session_with_fresh_secrets(tmp_path: Path, capsys: Capsys) -> None:
@@ -183,7 +183,7 @@ def test_a_static_server_gets_its_key_and_address(tmp_path: Path, capsys: Capsys
 )
 def test_the_connect_address_follows_the_base(base_url: str, connect_url: str) -> None:
     async def story() -> None:
-        async with upstreams.http_client() as client:
+        async with contextlib.aclosing(Client()) as client:
             section = OpenAIProfile(base_url=base_url, api_key_file="k", session={"model": "m"})
             profile = configuration.from_file("x", "x", section)
             assert upstreams.OpenAIUpstream(section, profile, Path("k"), client).connect_url == connect_url
@@ -209,22 +209,19 @@ def test_a_static_key_can_stand_in_the_configuration() -> None:
     assert asyncio.run(source.mint("x")).value == "k"
 
 
-class Flaky(httpx2.AsyncBaseTransport):
-    """The network, but the first connections do not come about."""
+class Flaky(Client):
+    """Providers whose first connections do not come about."""
 
     def __init__(self, failures: int) -> None:
+        super().__init__()
         self.failures = failures
         self.tried = 0
-        self._real = httpx2.AsyncHTTPTransport()
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+    async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> Reply:
         self.tried += 1
-        if self.tried <= self.failures:
-            raise httpx2.ConnectError("refused", request=request)
-        return await self._real.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        await self._real.aclose()
+        with socket.create_server(("127.0.0.1", 0)) as reserved:
+            closed = f"http://127.0.0.1:{reserved.getsockname()[1]}/"
+        return await super().post(closed if self.tried <= self.failures else url, headers, content)
 
 
 @pytest.mark.parametrize(("failures", "minted"), [(0, True), (1, True), (2, False)])
@@ -234,7 +231,7 @@ def test_a_connection_that_does_not_come_about_is_tried_once_more(tmp_path: Path
 
     async def story(upstream: FakeUpstream) -> None:
         flaky = Flaky(failures)
-        async with httpx2.AsyncClient(transport=flaky) as client:
+        async with contextlib.aclosing(flaky) as client:
             section = OpenAIProfile(base_url=upstream.url, api_key_file="k", session={"model": "m"})
             source = upstreams.OpenAIUpstream(section, configuration.from_file("x", "x", section), key_file, client)
             if minted:
@@ -252,7 +249,7 @@ def test_a_connection_that_does_not_come_about_is_tried_once_more(tmp_path: Path
 def test_a_provider_that_does_not_answer_in_time(
     tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upstreams, "_TIMEOUT", httpx2.Timeout(0.2))
+    monkeypatch.setattr(provider_http, "ANSWER_WITHIN_S", 0.2)
 
     async def story(_: Running, device: Device, known: Enrolment, upstream: FakeUpstream) -> None:
         upstream.script.append(Answer(delay_s=1))
@@ -284,7 +281,7 @@ def test_a_provider_that_never_ends_its_answer(tmp_path: Path, monkeypatch: pyte
     async def story() -> None:
         server = await asyncio.start_server(drip, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with server, upstreams.http_client() as client:
+        async with server, contextlib.aclosing(Client()) as client:
             section = OpenAIProfile(base_url=url, api_key_file="k", session={"model": "m"})
             profile = configuration.from_file("x", "x", section)
             source = upstreams.OpenAIUpstream(section, profile, tmp_path / "k", client)
@@ -314,7 +311,7 @@ def test_a_secret_is_minted_for_the_first_model_that_is_not_gone(tmp_path: Path,
     (tmp_path / "k").write_text(KEY)
 
     async def story(upstream: FakeUpstream) -> None:
-        async with httpx2.AsyncClient() as client:
+        async with contextlib.aclosing(Client()) as client:
             source = upstreams.OpenAIUpstream(
                 OpenAIProfile(base_url=upstream.url, api_key_file="k", session={}),
                 _listed(upstream.url),

@@ -116,7 +116,7 @@ async def _session(service: Service, request: Request, now_ms: int) -> owner_ses
     secret = session_of(service, request)
     if not secret:
         return None
-    async with database.quick(service.engine).begin() as connection:
+    async with database.unsynced(service.engine).begin() as connection:
         session = await owner_sessions.find_session(connection, secret, now_ms)
     request.state.signed_in = session is not None
     if session is not None and session.renewed:
