@@ -15,6 +15,7 @@ from sqlalchemy.sql import ColumnElement
 from appliance.errors import ApplianceError, Secret
 from appliance.provisioning import audit, database, devices, preregistrations, secrets, tokens
 from appliance.provisioning.devices import Description
+from appliance.provisioning.limits import CLOCKS_DIFFER_MS
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.schema import AUTHORIZATIONS
 
@@ -134,7 +135,11 @@ async def _enrol_by_key(connection: AsyncConnection, thumbprint: str, descriptio
 
 
 async def poll(connection: AsyncConnection, device_code: str, thumbprint: str, now_ms: int) -> Polled:
-    """Answers a poll of the token endpoint. Asking again after a lost answer gives a new token instead of the old."""
+    """Answers a poll of the token endpoint. Asking again after a lost answer gives a new token, beside the lost one.
+
+    Raises:
+        RefusalError: ``too_many_requests``: of the tokens a device may have in an hour none is left.
+    """
     table = AUTHORIZATIONS
     by_code = table.c.device_code_sha256 == secrets.digest(device_code)
     row = (await connection.execute(select(table).where(by_code).with_for_update())).one_or_none()
@@ -153,7 +158,10 @@ async def poll(connection: AsyncConnection, device_code: str, thumbprint: str, n
     device = await devices.find(connection, thumbprint)
     if device is None or device.status != "active" or device.thumbprint != thumbprint:
         return Polled(error="access_denied")
-    token = await devices.issue_token(connection, device.id, thumbprint, now_ms)
+    # Not those of this very code: this poll may be one that was long on its way, after which the device polled again.
+    token = await devices.issue_token(
+        connection, device.id, thumbprint, now_ms, begun_ms=row.created_ms - CLOCKS_DIFFER_MS
+    )
     return Polled(device_id=device.id, profile=device.profile, token=token)
 
 

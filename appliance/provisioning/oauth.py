@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from appliance.provisioning import authorizations, devices
 from appliance.provisioning.devices import Description
+from appliance.provisioning.manners import Asking
 from appliance.provisioning.problems import OAUTH_PROBLEMS, RefusalError, printable
 from appliance.provisioning.service import CurrentService
 
@@ -85,6 +86,7 @@ async def device_authorization(
     proof = service.check_proof(request)
     _check_client(form.client_id)
     now_ms = service.now_ms()
+    service.manners.check(proof.thumbprint, Asking.ENROLMENT, now_ms)
     description = Description(name=printable(form.name), hardware=printable(form.hw), software=printable(form.sw))
     async with service.engine.begin() as connection:
         await devices.remember(connection, proof, now_ms)
@@ -109,6 +111,7 @@ async def token(request: Request, service: CurrentService, form: Annotated[Token
     if form.grant_type != GRANT:
         raise RefusalError(400, "unsupported_grant_type", f"the only grant here is {GRANT}")
     now_ms = service.now_ms()
+    service.manners.check(proof.thumbprint, Asking.POLL, now_ms)
     async with service.engine.begin() as connection:
         await devices.remember(connection, proof, now_ms)
         polled = authorizations.Polled(error="invalid_request")  # RFC 6749 §5.2: what is missing is no wrong grant
@@ -132,6 +135,7 @@ async def revoke(request: Request, service: CurrentService, form: Annotated[Revo
     """A device's own removal: signed with its key, so that nobody else can remove it."""
     proof = service.check_proof(request)
     now_ms = service.now_ms()
+    service.manners.check(proof.thumbprint, Asking.POLL, now_ms)
     async with service.engine.begin() as connection:
         await devices.remember(connection, proof, now_ms)
         await devices.remove(connection, form.token, proof, now_ms)
