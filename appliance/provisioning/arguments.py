@@ -76,6 +76,9 @@ def _add_devices(devices: argparse.ArgumentParser, common: argparse.ArgumentPars
     known = actions.add_parser("import", parents=[common], help="keys that may enrol by themselves")
     known.add_argument("file", metavar="FILE", help="lines thumbprint,name,profile or JSON objects; - reads stdin")
     known.add_argument("--profile", default="default", metavar="P", help="for lines that name none")
+    actions.add_parser("imported", parents=[common], help="those keys, and which were used")
+    gone = actions.add_parser("unimport", parents=[common], help="take keys off that list again")
+    gone.add_argument("keys", metavar="KEY|FILE", help="a thumbprint, or a file as `import` takes it; - reads stdin")
 
 
 def _add_tokens(tokens: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:

@@ -22,6 +22,7 @@ from appliance.provisioning import (
     audit,
     authorizations,
     database,
+    devices,
     fleet,
     owner_links,
     preregistrations,
@@ -165,13 +166,38 @@ async def _set_status(parsed: argparse.Namespace, desk: _Desk) -> str:
 
 async def _import_devices(parsed: argparse.Namespace, desk: _Desk) -> str:
     added = total = 0
-    for entry in preregistrations.read(_content(parsed.file).decode("utf-8", "replace").splitlines()):
+    for entry in preregistrations.read(_lines(parsed.file)):
         if entry.profile:
             await profiles.check_known(desk.connection, desk.configured, entry.profile)
         total += 1
         added += await preregistrations.add(desk.connection, entry, parsed.profile, now_ms=desk.now_ms)
     await preregistrations.note_import(desk.connection, added, audit.COMMAND, now_ms=desk.now_ms)
-    return f"imported {added} key(s), {total - added} were known"
+    undo = f"; taken back by `devices unimport {parsed.file}`" if added else ""
+    return f"imported {added} key(s), {total - added} were known{undo}"
+
+
+async def _list_imported(_: argparse.Namespace, desk: _Desk) -> str:
+    cells = [
+        [row.thumbprint, row.name, row.profile, _moment(row.created_ms), _moment(row.used_ms), row.device_id or "-"]
+        for row in await preregistrations.listed(desk.connection)
+    ]
+    return _table(["KEY", "NAME", "PROFILE", "IMPORTED", "FIRST USED", "DEVICE"], cells)
+
+
+async def _unimport_devices(parsed: argparse.Namespace, desk: _Desk) -> str:
+    keys = [parsed.keys]
+    if not preregistrations.is_thumbprint(parsed.keys):
+        keys = [entry.thumbprint for entry in preregistrations.read(_lines(parsed.keys))]
+    removed = 0
+    for key in keys:
+        removed += await preregistrations.remove(desk.connection, key, devices.id_of(key))
+    await preregistrations.note_removal(desk.connection, removed, audit.COMMAND, now_ms=desk.now_ms)
+    stay = (
+        "devices that enrolled with them stay: `devices revoke` ends one"
+        if removed
+        else "`devices imported` shows them"
+    )
+    return f"removed {removed} key(s), {len(keys) - removed} were not in the list; {stay}"
 
 
 async def _list_profiles(_: argparse.Namespace, desk: _Desk) -> str:
@@ -230,6 +256,8 @@ _COMMANDS: Mapping[tuple[str, str], _Command] = {
     ("devices", "resume"): _set_status,
     ("devices", "revoke"): _set_status,
     ("devices", "import"): _import_devices,
+    ("devices", "imported"): _list_imported,
+    ("devices", "unimport"): _unimport_devices,
     ("profiles", "list"): _list_profiles,
     ("profiles", "show"): _show_profile,
     ("profiles", "set"): _put_profile,
@@ -242,6 +270,10 @@ def _content(name: str) -> bytes:
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read {name} ({error.strerror})", hint="name a file, or - for stdin") from error
+
+
+def _lines(name: str) -> list[str]:
+    return _content(name).decode("utf-8", "replace").splitlines()
 
 
 def _moment(at_ms: int | None) -> str:

@@ -12,12 +12,12 @@ import csv
 from collections.abc import Iterable, Iterator
 
 import msgspec
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import ConfigError
 from appliance.provisioning import audit, database
-from appliance.provisioning.schema import PREREGISTRATIONS
+from appliance.provisioning.schema import DEVICES, PREREGISTRATIONS
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,14 +45,15 @@ def read(lines: Iterable[str]) -> Iterator[Entry]:
                 entry = Entry(*(cell.strip() for cell in next(csv.reader([text]))))
         except (msgspec.DecodeError, TypeError, csv.Error):
             raise _wrong(number, "is neither JSON nor thumbprint,name,profile") from None
-        if not _is_thumbprint(entry.thumbprint):
+        if not is_thumbprint(entry.thumbprint):
             raise _wrong(number, "has no thumbprint of 43 characters")
         if max(len(entry.name), len(entry.profile)) > 64 or not (entry.name + entry.profile).isprintable():
             raise _wrong(number, "has a name or profile that is too long or cannot be shown")
         yield entry
 
 
-def _is_thumbprint(text: str) -> bool:
+def is_thumbprint(text: str) -> bool:
+    """Says whether this is the RFC 7638 thumbprint of a key."""
     try:
         raw = base64.urlsafe_b64decode(text + "=") if text.isascii() and len(text) == 43 else b""
     except binascii.Error:
@@ -61,7 +62,7 @@ def _is_thumbprint(text: str) -> bool:
 
 
 def _wrong(number: int, what: str) -> ConfigError:
-    return ConfigError(f"line {number} {what}", hint="nothing was imported: correct it and import again")
+    return ConfigError(f"line {number} {what}", hint="nothing was changed: correct it and try again")
 
 
 async def add(connection: AsyncConnection, entry: Entry, profile: str, *, now_ms: int) -> bool:
@@ -87,6 +88,38 @@ async def use(connection: AsyncConnection, thumbprint: str, *, now_ms: int) -> E
     return Entry(thumbprint=row.thumbprint, name=row.name, profile=row.profile)
 
 
+class Listed(msgspec.Struct, frozen=True):
+    """A key as lists show it; ``device_id`` is empty until a device of this key is enrolled, however it came."""
+
+    thumbprint: str
+    name: str
+    profile: str
+    created_ms: int
+    used_ms: int | None
+    device_id: str
+
+
+async def listed(connection: AsyncConnection) -> list[Listed]:
+    """The keys known before, by name."""
+    table, of_key = PREREGISTRATIONS, DEVICES.c.thumbprint == PREREGISTRATIONS.c.thumbprint
+    columns = [table.c[name] for name in Listed.__struct_fields__[:-1]]
+    device_id = func.coalesce(DEVICES.c.id, "").label("device_id")
+    query = select(*columns, device_id).select_from(table.outerjoin(DEVICES, of_key))
+    rows = await connection.execute(query.order_by(func.lower(table.c.name), table.c.thumbprint))
+    return [Listed(**row._asdict()) for row in rows]
+
+
+async def remove(connection: AsyncConnection, thumbprint: str, device_id: str) -> bool:
+    """Takes a key off the list; False if it was not there. A device that is enrolled stays so.
+
+    ``device_id`` is that of a device whose first key it was: its place in the list may be another key's by now.
+    """
+    table = PREREGISTRATIONS
+    present = select(DEVICES.c.thumbprint).where(DEVICES.c.id == device_id)
+    theirs = (table.c.thumbprint == thumbprint) | table.c.thumbprint.in_(present)
+    return (await connection.execute(delete(table).where(theirs))).rowcount > 0
+
+
 async def hand_over(connection: AsyncConnection, old: str, new: str) -> None:
     """A device has changed its key: its place in the list is the new key's, and the old one is a stranger's."""
     table = PREREGISTRATIONS
@@ -98,3 +131,8 @@ async def hand_over(connection: AsyncConnection, old: str, new: str) -> None:
 async def note_import(connection: AsyncConnection, added: int, actor: str, *, now_ms: int) -> None:
     """Leaves a trace of an import."""
     await audit.note(connection, actor, "keys imported", "", f"{added} key(s)", now_ms=now_ms)
+
+
+async def note_removal(connection: AsyncConnection, removed: int, actor: str, *, now_ms: int) -> None:
+    """Leaves a trace of keys taken off the list."""
+    await audit.note(connection, actor, "keys removed", "", f"{removed} key(s)", now_ms=now_ms)
