@@ -191,13 +191,11 @@ async def _unimport_devices(parsed: argparse.Namespace, desk: _Desk) -> str:
     removed = 0
     for key in keys:
         removed += await preregistrations.remove(desk.connection, key, devices.id_of(key))
+    said = f"removed {removed} key(s), {len(keys) - removed} were not in the list"
+    if not removed:
+        return f"{said}; `devices imported` shows it"
     await preregistrations.note_removal(desk.connection, removed, audit.COMMAND, now_ms=desk.now_ms)
-    stay = (
-        "devices that enrolled with them stay: `devices revoke` ends one"
-        if removed
-        else "`devices imported` shows them"
-    )
-    return f"removed {removed} key(s), {len(keys) - removed} were not in the list; {stay}"
+    return f"{said}; devices that enrolled with them stay: `devices revoke` ends one"
 
 
 async def _list_profiles(_: argparse.Namespace, desk: _Desk) -> str:

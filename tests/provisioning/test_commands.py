@@ -51,6 +51,14 @@ def test_profiles_by_command(tmp_path: Path, capsys: Capsys, monkeypatch: pytest
     assert command("profiles", "set", "guests", str(again), "--data", data) == 0
     assert "version 2" in capsys.readouterr().out
     assert command("tokens", "create", "--profile", "guests", "--data", data) == 0
+    (tmp_path / "keys").write_text("A" * 43 + ",,guests\n")
+    assert command("devices", "import", str(tmp_path / "keys"), "--data", data) == 0
+    assert command("profiles", "delete", "guests", "--data", data) == 1
+    assert "what 1 token(s) and 1 imported key(s) would give" in capsys.readouterr().err
+    assert command("devices", "unimport", "A" * 43, "--data", data) == 0
+    capsys.readouterr()
+    assert command("tokens", "list", "--data", data) == 0
+    assert command("tokens", "revoke", capsys.readouterr().out.split()[6], "--data", data) == 0
     assert command("profiles", "delete", "guests", "--data", data) == 0
     capsys.readouterr()
     for words in (

@@ -34,12 +34,8 @@ def test_a_list_of_keys_has_a_way_back(tmp_path: Path, capsys: Capsys) -> None:
         lines = [f"{key.thumbprint},{name}" for key, name in zip(keys, names, strict=True)]
         listed.write_text("thumbprint,name\n" + "\n".join(lines) + "\n")
         assert "devices unimport" in await say("import", str(listed))
-        assert [line.split()[1] for line in (await say("imported")).splitlines()] == [
-            "NAME",
-            "attic",
-            "cellar",
-            "Lobby",
-        ]
+        found = await say("imported")
+        assert [line.split()[1] for line in found.splitlines()] == ["NAME", "attic", "cellar", "Lobby"]
 
         async with service(data) as running:
             lobby, attic = (Device(tmp_path / name, running.url) for name in ("lobby", "attic"))
