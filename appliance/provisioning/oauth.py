@@ -5,7 +5,7 @@ Responsible for: reading these requests and wording the answers. Not for: the ru
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form
 from pydantic import BaseModel, Field
@@ -58,7 +58,45 @@ class RevocationForm(BaseModel):
     token: str = Field(max_length=128)
 
 
-@router.get("/.well-known/oauth-authorization-server")
+class Metadata(BaseModel):
+    """RFC 8414, with the addresses of our own."""
+
+    issuer: str
+    device_authorization_endpoint: str
+    token_endpoint: str
+    revocation_endpoint: str
+    sessions_endpoint: str
+    device_endpoint: str
+    grant_types_supported: list[str]
+    response_types_supported: list[str]
+    token_endpoint_auth_methods_supported: list[str]
+    revocation_endpoint_auth_methods_supported: list[str]
+    dpop_signing_alg_values_supported: list[str]
+    api_version: int
+
+
+class DeviceAuthorization(BaseModel):
+    """RFC 8628 §3.2. ``user_code`` is nine digits, for it is said."""
+
+    device_code: str
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str
+    expires_in: int
+    interval: int
+
+
+class Granted(BaseModel):
+    """RFC 6749 §5.1, with who the device is from now on."""
+
+    access_token: str
+    token_type: Literal["DPoP"]
+    device_id: str
+    issuer: str
+    profile: str
+
+
+@router.get("/.well-known/oauth-authorization-server", response_model=Metadata)
 async def discovery(request: Request, service: CurrentService) -> dict[str, Any]:
     """RFC 8414 metadata."""
     issuer = service.issuer(request)
@@ -78,7 +116,7 @@ async def discovery(request: Request, service: CurrentService) -> dict[str, Any]
     }
 
 
-@router.post("/oauth/device_authorization")
+@router.post("/oauth/device_authorization", response_model=DeviceAuthorization)
 async def device_authorization(
     request: Request, service: CurrentService, form: Annotated[DeviceAuthorizationForm, Form()]
 ) -> dict[str, Any]:
@@ -103,7 +141,7 @@ async def device_authorization(
     }
 
 
-@router.post("/oauth/token")
+@router.post("/oauth/token", response_model=Granted)
 async def token(request: Request, service: CurrentService, form: Annotated[TokenForm, Form()]) -> Response:
     """Trades an approved device code for the device's access token."""
     proof = service.check_proof(request)
@@ -130,7 +168,7 @@ async def token(request: Request, service: CurrentService, form: Annotated[Token
     )
 
 
-@router.post("/oauth/revoke")
+@router.post("/oauth/revoke", response_class=Response)
 async def revoke(request: Request, service: CurrentService, form: Annotated[RevocationForm, Form()]) -> Response:
     """A device's own removal: signed with its key, so that nobody else can remove it."""
     proof = service.check_proof(request)

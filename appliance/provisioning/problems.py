@@ -35,7 +35,6 @@ class OAuthProblem(BaseModel):
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     "default": {
         "description": "refused; `code` says why",
-        "content": {"application/problem+json": {}},
         "model": Problem,
     }
 }
