@@ -216,7 +216,8 @@ async def approve(connection: AsyncConnection, code: str, profile: str, *, actor
 async def _settle(connection: AsyncConnection, code: str, status: str, now_ms: int) -> Waiting:
     found = await waiting(connection, code, now_ms)
     if found is None:
-        hint = "codes live ten minutes: let the device say a new one"
+        nine = sum(character in "0123456789" for character in code) == 9
+        hint = "codes live ten minutes: let the device say a new one" if nine else "a code has nine digits"
         raise ApplianceError(f"no device waits with the code {code[:32]}", hint=hint)
     await connection.execute(update(AUTHORIZATIONS).where(_waits_with(code, now_ms)).values(status=status))
     return found

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 from appliance.errors import ApplianceError, ConfigError
-from appliance.provisioning.arguments import DATA, NAME, parser
+from appliance.provisioning.arguments import DATA, DEFAULT_PORT, NAME, parser
 
 if TYPE_CHECKING:
     from appliance.provisioning import configuration
@@ -109,7 +109,10 @@ def _next(data: Path, source: configuration.Source) -> Iterator[str]:
 def _show_code(link: str) -> None:
     """The link for a telephone's camera; only where a person looks, and where a telephone gets."""
     if urlsplit(link).hostname in ("127.0.0.1", "::1", "localhost"):
-        hint = f"  (from another machine or a telephone: {NAME} sign-in --url http://ADDRESS:PORT of this one)"
+        from appliance.provisioning import addresses
+
+        here = f"http://{addresses.own() or 'ADDRESS'}:{DEFAULT_PORT}"
+        hint = f"  (from another machine or a telephone, with `serve --host 0.0.0.0`: {NAME} sign-in --url {here})"
         print(hint, file=sys.stderr)  # what a script takes is the link
     elif sys.stdout.isatty():
         import segno

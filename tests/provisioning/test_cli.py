@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import ConfigError
-from appliance.provisioning import serve
+from appliance.provisioning import addresses, serve
 from tests.fakes.upstream import KEY, Answer, FakeUpstream
 from tests.provisioning.running import command, make_data
 
@@ -32,6 +32,19 @@ def test_init_says_what_to_type_next(tmp_path: Path, capsys: Capsys) -> None:
     assert "made" not in capsys.readouterr().out
 
 
+def test_a_phone_gets_an_address_that_it_can_reach(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert re.fullmatch(r"(\d+\.){3}\d+|", addresses.own())
+    monkeypatch.setattr(addresses, "own", lambda: "192.168.1.10")
+    assert command("init", "--data", str(tmp_path)) == 0
+    assert "sign-in --url http://192.168.1.10:8787)" in capsys.readouterr().err
+    for host, shown in (("0.0.0.0", "192.168.1.10"), ("127.0.0.1", "127.0.0.1")):
+        listener = serve.listen(host, 0)
+        assert serve.url_of(listener) == f"http://{shown}:{listener.getsockname()[1]}"
+        listener.close()
+
+
 def test_errors_are_one_line_with_a_remedy(tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VOICE_PROVISIONING_DATA", raising=False)
     data = str(tmp_path / "data")
@@ -42,6 +55,7 @@ def test_errors_are_one_line_with_a_remedy(tmp_path: Path, capsys: Capsys, monke
     command("init", "--data", data)
     for arguments in (
         ("approve", "123-456-789"),
+        ("approve", "12"),
         ("devices", "revoke", "d_nobody"),
         ("tokens", "create", "--profile", "none"),
         ("tokens", "create", "--uses", "0"),
