@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     _add_serve(commands.add_parser("serve", parents=[common], help="run the service"))
 
     approve = commands.add_parser("approve", parents=[common], help="enrol the device that says this code")
-    approve.add_argument("code", metavar="CODE")
+    approve.add_argument("code", metavar="CODE", nargs="+", help="nine digits, as it says them, with or without gaps")
     approve.add_argument("--profile", default="default")
 
     _add_devices(commands.add_parser("devices", help="the fleet"), common)

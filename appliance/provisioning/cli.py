@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ from appliance.provisioning.arguments import DATA, DEFAULT_PORT, NAME, parser
 
 if TYPE_CHECKING:
     from appliance.provisioning import configuration
+    from appliance.provisioning.serve import Tls
+    from appliance.provisioning.settings import Settings
 
 _PATIENCE_S = 30.0  # after a power cut the database server may come up after us
 
@@ -150,12 +153,20 @@ def _serve(parsed: argparse.Namespace, data: Path) -> int:
     configured = settings.load(data)  # a wrong file is told before a second of imports
     if bool(parsed.certificate) != bool(parsed.key):
         raise ConfigError("--certificate and --key go together", hint="give both, or neither")
-    from appliance.provisioning import app, certificates, database, serve
+    from appliance.provisioning import certificates, database, serve, sqlite
 
     tls = serve.Tls(Path(parsed.certificate), Path(parsed.key)) if parsed.certificate else None
     if tls:
         certificates.check_pair(tls.certificate, tls.key)
     database.check_there(configured.store)
+    with sqlite.served_alone(configured.store.path) if configured.store.path else contextlib.nullcontext():
+        _listen(parsed, configured, tls)
+    return 0
+
+
+def _listen(parsed: argparse.Namespace, configured: Settings, tls: Tls | None) -> None:
+    from appliance.provisioning import app, certificates, database, serve
+
     asyncio.run(database.upgrade(configured.store, patience_s=_PATIENCE_S))
     listener = serve.listen(parsed.host, parsed.port)
     where = serve.url_of(listener, tls)
@@ -168,7 +179,6 @@ def _serve(parsed: argparse.Namespace, data: Path) -> int:
 
     server = serve.Server(app.create(configured), ready, tls)
     asyncio.run(server.serve(sockets=[listener]))
-    return 0
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def address(configured: Settings) -> str:
 
 async def _approve(parsed: argparse.Namespace, desk: _Desk) -> str:
     device_id = await authorizations.approve(
-        desk.connection, parsed.code, parsed.profile, actor=audit.COMMAND, now_ms=desk.now_ms
+        desk.connection, " ".join(parsed.code), parsed.profile, actor=audit.COMMAND, now_ms=desk.now_ms
     )
     return f"enrolled {device_id}: it notices at its next poll, within {authorizations.INTERVAL_S} s"
 

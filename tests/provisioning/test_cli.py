@@ -113,6 +113,10 @@ def test_serve_tells_when_it_is_ready_and_ends_cleanly(tmp_path: Path, how: sign
             url = f"{ready[1]}/.well-known/oauth-authorization-server"
             with urllib.request.urlopen(url, timeout=5) as answer:
                 assert ready[1] in answer.read().decode()
+            second = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=30)
+            assert (second.returncode, second.stdout) == (1, "")
+            assert "another voice-provisioning serves" in second.stderr
+            assert "; stop that one" in second.stderr
             process.send_signal(how)
             assert process.wait(timeout=10) == 0
             assert process.stderr.read() == ""

@@ -95,7 +95,8 @@ def test_a_spoken_code_is_approved_on_the_command_line(tmp_path: Path) -> None:
             assert json.loads(waiting.body)["error"] == "authorization_pending"
             hasty = await device.form("/oauth/token", poll)
             assert json.loads(hasty.body)["error"] == "slow_down"
-            assert await asyncio.to_thread(command, "approve", answer["user_code"], "--data", str(data)) == 0
+            said = answer["user_code"].split("-")  # as one hears it
+            assert await asyncio.to_thread(command, "approve", *said, "--data", str(data)) == 0
             granted = await device.form("/oauth/token", poll)
             assert granted.status == 200
             # The answer may get lost on the way, and be asked for again; or the first poll may be the one that comes
