@@ -119,7 +119,10 @@ async def _create_token(parsed: argparse.Namespace, desk: _Desk) -> str:
     if parsed.quiet:
         return str(token)
     until = _moment(desk.now_ms + parsed.expires_s * 1000)
-    return f"{token}\n\nGood for {parsed.uses} device(s) until {until}. It is not shown again."
+    return (
+        f"{token}\n\nGood for {parsed.uses} device(s) until {until}. It is not shown again.\n"
+        "It goes into voice.toml on a device's card (enrolment_token), or there: voice-appliance enrol --token-file -"
+    )
 
 
 async def _list_tokens(_: argparse.Namespace, desk: _Desk) -> str:
@@ -159,9 +162,16 @@ async def _set_profile(parsed: argparse.Namespace, desk: _Desk) -> str:
     return f"{parsed.id} gets profile {parsed.profile} from its next session on"
 
 
+_FROM_NOW_ON = {
+    "active": "; it talks at its next press",
+    "suspended": "; it is refused from now on, until `devices resume`",
+    "revoked": "; it is refused from now on, until it says a new code and you approve that",
+}
+
+
 async def _set_status(parsed: argparse.Namespace, desk: _Desk) -> str:
     status = await fleet.set_status(desk.connection, parsed.id, parsed.action, actor=audit.COMMAND, now_ms=desk.now_ms)
-    return f"{parsed.id} is {status}"
+    return f"{parsed.id} is {status}{_FROM_NOW_ON[status]}"
 
 
 async def _import_devices(parsed: argparse.Namespace, desk: _Desk) -> str:

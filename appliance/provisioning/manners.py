@@ -1,8 +1,8 @@
-"""How often one key may ask for what costs no money: its entry, a change of its key, reports, to be enrolled.
+"""How often one key may ask at all: for sessions, its entry, a change of its key, with reports, to be enrolled.
 
 Responsible for: the rates, and counting, so that a mad or stolen device does not load the service. In the process and
-before the database: what is refused costs one check of a signature; each replica counts for itself. Not for: sessions
-(``limits``), and what a device may leave in the database (``devices``, ``mints``).
+before the database: what is refused costs one check of a signature; each replica counts for itself. Not for: what is
+honestly a device's (``limits``), and what it may leave in the database (``devices``, ``mints``).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ def _rate(per_minute: float, burst: int) -> Limits:
 class Asking(enum.Enum):
     """What for, and how often."""
 
+    SESSION = _rate(600, 600)  # besides its own limits (`limits`), which cost the database something to tell
     OWN_ENTRY = _rate(6, 12)  # and a new key: ours asks three times in one change
     REPORT = _rate(30, 60)  # ours keeps twenty while it is offline
     ENROLMENT = _rate(0.2, 12)

@@ -130,6 +130,7 @@ async def create_session(request: Request) -> Response:
     token = access_token(request)
     proof = service.check_proof(request, token)
     now_ms = service.now_ms()
+    service.manners.check(proof.thumbprint, Asking.SESSION, now_ms)
     if wait_ms := service.provider.wait_ms(now_ms):
         raise provider_bucket.refusal(wait_ms, service.random)
     async with service.quick.begin() as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,6 +18,7 @@ from appliance.credentials.http import Response
 from appliance.credentials.identity import Identity
 from appliance.errors import ProvisioningError, Secret
 from appliance.provisioning import devices
+from appliance.provisioning.configuration import Limits
 from appliance.provisioning.manners import Asking, Manners
 from appliance.provisioning.problems import RefusalError
 from appliance.realtime.session import Ticket
@@ -94,6 +96,27 @@ def test_its_entry(tmp_path: Path, capsys: Capsys) -> None:
             await ask()
         assert world.running.query("select count(*) from seen_proofs") == proofs
         assert (await world.device.ask_session(world.known.token)).status == 201  # talking is another matter
+        await world.is_honest(ask, refused)
+
+    play(tmp_path, capsys, story)
+
+
+@pytest.mark.usefixtures("store")
+def test_sessions_that_it_may_not_have(tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own limit is told from the database; after so many a minute that is not even asked."""
+    monkeypatch.setattr(Asking.SESSION, "_value_", Limits(per_minute=60, burst=5, per_day=0, seconds_per_day=0))
+
+    async def story(world: World) -> None:
+        numbers = itertools.count()
+
+        async def ask() -> Response:
+            return await fresh(lambda: world.device.ask_session(world.known.token, key=f"key-{next(numbers):08d}"))
+
+        taken, refused = await world.until_refused(ask, 20)
+        assert (taken, code(refused)) == (5, "too_many_requests")
+        before = world.running.query("select (select count(*) from mints), (select count(*) from seen_proofs)")
+        assert code(await ask()) == "too_many_requests"
+        assert world.running.query("select (select count(*) from mints), (select count(*) from seen_proofs)") == before
         await world.is_honest(ask, refused)
 
     play(tmp_path, capsys, story)
