@@ -148,6 +148,7 @@ def _serve(parsed: argparse.Namespace, data: Path) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for chatty in ("httpx2", "httpcore2", "uvicorn", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # a line for every stranger's broken form
     from appliance.provisioning import settings
 
     configured = settings.load(data)  # a wrong file is told before a second of imports

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -113,6 +114,10 @@ def test_serve_tells_when_it_is_ready_and_ends_cleanly(tmp_path: Path, how: sign
             url = f"{ready[1]}/.well-known/oauth-authorization-server"
             with urllib.request.urlopen(url, timeout=5) as answer:
                 assert ready[1] in answer.read().decode()
+            broken = {"Content-Type": "multipart/form-data; boundary=x"}
+            asked = urllib.request.Request(f"{ready[1]}/oauth/token", data=b"{}", headers=broken)
+            with pytest.raises(urllib.error.HTTPError, match="400"):
+                urllib.request.urlopen(asked, timeout=5)  # a stranger's nonsense leaves no line, see below
             second = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=30)
             assert (second.returncode, second.stdout) == (1, "")
             assert "another voice-provisioning serves" in second.stderr
