@@ -43,7 +43,7 @@ _AUTHENTICATE = (
     )
     .with_for_update(of=ALLOWANCES)
 )
-TOKENS_AN_HOUR = 12  # by enrolling and by changing its key
+TOKENS_AN_HOUR = 30  # by enrolling and by changing its key
 _HOUR_MS = 3_600_000
 _OFFERS_AT_MOST = 4
 _SEEN_EVERY_MS = 60_000  # a second UPDATE per session, for a list that people read, is not worth more

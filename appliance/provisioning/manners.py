@@ -30,7 +30,7 @@ class Asking(enum.Enum):
     SESSION = _rate(600, 600)  # besides its own limits (`limits`), which cost the database something to tell
     OWN_ENTRY = _rate(6, 12)  # and a new key: ours asks three times in one change
     REPORT = _rate(30, 60)  # ours keeps twenty while it is offline
-    ENROLMENT = _rate(0.2, 12)
+    ENROLMENT = _rate(0.5, 30)  # somebody presses, and it cannot store what it gets
     POLL = _rate(60, 61)  # and a farewell; ours polls every five seconds
 
 

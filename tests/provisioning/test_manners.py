@@ -87,7 +87,7 @@ def test_its_entry(tmp_path: Path, capsys: Capsys) -> None:
         async def ask() -> Response:
             return await fresh(lambda: read(world.device, world.known.token))
 
-        taken, refused = await world.until_refused(ask, 20)
+        taken, refused = await world.until_refused(ask, 40)
         assert taken == Asking.OWN_ENTRY.value.burst
         assert code(refused) == "too_many_requests"
         assert refused.headers["content-type"] == "application/problem+json"
@@ -112,7 +112,7 @@ def test_sessions_that_it_may_not_have(tmp_path: Path, capsys: Capsys, monkeypat
         async def ask() -> Response:
             return await fresh(lambda: world.device.ask_session(world.known.token, key=f"key-{next(numbers):08d}"))
 
-        taken, refused = await world.until_refused(ask, 20)
+        taken, refused = await world.until_refused(ask, 40)
         assert (taken, code(refused)) == (5, "too_many_requests")
         before = world.running.query("select (select count(*) from mints), (select count(*) from seen_proofs)")
         assert code(await ask()) == "too_many_requests"
@@ -132,7 +132,7 @@ def test_changes_of_its_key(tmp_path: Path, capsys: Capsys) -> None:
             return await fresh(lambda: change_key(world.device, Identity.generate(), world.known.token))
 
         await read(world.device, world.known.token)
-        taken, refused = await world.until_refused(ask, 20)
+        taken, refused = await world.until_refused(ask, 40)
         assert taken == devices.TOKENS_AN_HOUR - 1  # the first is the one it enrolled with
         assert code(refused) == "too_many_requests"
         rows = world.running.query("select count(*) from access_tokens")
@@ -160,7 +160,7 @@ def test_being_enrolled_and_polling(tmp_path: Path, capsys: Capsys) -> None:
         async def poll() -> Response:
             return await fresh(lambda: world.device.form("/oauth/token", poll_form))
 
-        taken, refused = await world.until_refused(poll, 20)
+        taken, refused = await world.until_refused(poll, 40)
         assert taken == devices.TOKENS_AN_HOUR - 1
         assert json.loads(refused.body)["error"] == "temporarily_unavailable"
         assert 0 < int(refused.headers["retry-after"]) <= 3600
@@ -171,7 +171,7 @@ def test_being_enrolled_and_polling(tmp_path: Path, capsys: Capsys) -> None:
         assert rows == world.running.query(
             "select (select count(*) from seen_proofs), (select count(*) from access_tokens)"
         )
-        _, refused = await world.until_refused(enrol, 20)
+        _, refused = await world.until_refused(enrol, 40)
         assert json.loads(refused.body)["error"] == "temporarily_unavailable"
         enrolments = world.running.query("select count(*) from audit where action = 'enrolled'")
         assert enrolments == [(Asking.ENROLMENT.value.burst,)]
