@@ -175,15 +175,13 @@ async def _set_status(parsed: argparse.Namespace, desk: _Desk) -> str:
 
 
 async def _import_devices(parsed: argparse.Namespace, desk: _Desk) -> str:
-    added = total = 0
-    for entry in preregistrations.read(_lines(parsed.file)):
-        if entry.profile:
-            await profiles.check_known(desk.connection, desk.configured, entry.profile)
-        total += 1
-        added += await preregistrations.add(desk.connection, entry, parsed.profile, now_ms=desk.now_ms)
+    entries = list(preregistrations.read(_lines(parsed.file)))
+    for profile in {entry.profile for entry in entries} - {""}:
+        await profiles.check_known(desk.connection, desk.configured, profile)
+    added = await preregistrations.add(desk.connection, entries, parsed.profile, now_ms=desk.now_ms)
     await preregistrations.note_import(desk.connection, added, audit.COMMAND, now_ms=desk.now_ms)
     undo = f"; taken back by `devices unimport {parsed.file}`" if added else ""
-    return f"imported {added} key(s), {total - added} were known{undo}"
+    return f"imported {added} key(s), {len(entries) - added} were known{undo}"
 
 
 async def _list_imported(_: argparse.Namespace, desk: _Desk) -> str:
@@ -198,10 +196,8 @@ async def _unimport_devices(parsed: argparse.Namespace, desk: _Desk) -> str:
     keys = [parsed.keys]
     if not preregistrations.is_thumbprint(parsed.keys):
         keys = [entry.thumbprint for entry in preregistrations.read(_lines(parsed.keys))]
-    removed = 0
-    for key in keys:
-        removed += await preregistrations.remove(desk.connection, key, devices.id_of(key))
-    said = f"removed {removed} key(s), {len(keys) - removed} were not in the list"
+    removed = await preregistrations.remove(desk.connection, {key: devices.id_of(key) for key in keys})
+    said = f"removed {removed} key(s), {max(0, len(keys) - removed)} were not in the list"
     if not removed:
         return f"{said}; `devices imported` shows it"
     await preregistrations.note_removal(desk.connection, removed, audit.COMMAND, now_ms=desk.now_ms)

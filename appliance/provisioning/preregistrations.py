@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 from sqlalchemy import delete, func, select, update
@@ -18,6 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from appliance.errors import ConfigError
 from appliance.provisioning import audit, database
 from appliance.provisioning.schema import DEVICES, PREREGISTRATIONS
+
+_BATCH = 500
+_Item = TypeVar("_Item")
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,15 +69,23 @@ def _wrong(number: int, what: str) -> ConfigError:
     return ConfigError(f"line {number} {what}", hint="nothing was changed: correct it and try again")
 
 
-async def add(connection: AsyncConnection, entry: Entry, profile: str, *, now_ms: int) -> bool:
-    """Stores one entry; False if the key is known already, whose entry stays."""
-    row = {
-        "thumbprint": entry.thumbprint,
-        "name": entry.name,
-        "profile": entry.profile or profile,
-        "created_ms": now_ms,
-    }
-    return await database.add(connection, PREREGISTRATIONS, row)
+async def add(connection: AsyncConnection, entries: Sequence[Entry], profile: str, *, now_ms: int) -> int:
+    """Stores entries; returns how many. Of a key that is known already the entry stays."""
+    added = 0
+    for some in _batches(entries):
+        rows = [
+            {"thumbprint": e.thumbprint, "name": e.name, "profile": e.profile or profile, "created_ms": now_ms}
+            for e in some
+        ]
+        insertion = database.insert(connection, PREREGISTRATIONS).values(rows).on_conflict_do_nothing()
+        added += (await connection.execute(insertion.execution_options(preserve_rowcount=True))).rowcount
+    return added
+
+
+def _batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """Devices wait while a transaction writes: a statement each would take seconds for some ten thousand."""
+    for start in range(0, len(items), _BATCH):
+        yield items[start : start + _BATCH]
 
 
 async def use(connection: AsyncConnection, thumbprint: str, *, now_ms: int) -> Entry | None:
@@ -109,15 +121,17 @@ async def listed(connection: AsyncConnection) -> list[Listed]:
     return [Listed(**row._asdict()) for row in rows]
 
 
-async def remove(connection: AsyncConnection, thumbprint: str, device_id: str) -> bool:
-    """Takes a key off the list; False if it was not there. A device that is enrolled stays so.
+async def remove(connection: AsyncConnection, keys: Mapping[str, str]) -> int:
+    """Takes keys off the list; returns how many were there. A device that is enrolled stays so.
 
-    ``device_id`` is that of a device whose first key it was: its place in the list may be another key's by now.
+    ``keys``: to each the id of a device whose first one it was: its place in the list may be another key's by now.
     """
-    table = PREREGISTRATIONS
-    present = select(DEVICES.c.thumbprint).where(DEVICES.c.id == device_id)
-    theirs = (table.c.thumbprint == thumbprint) | table.c.thumbprint.in_(present)
-    return (await connection.execute(delete(table).where(theirs))).rowcount > 0
+    table, removed = PREREGISTRATIONS, 0
+    for some in _batches(list(keys)):
+        present = select(DEVICES.c.thumbprint).where(DEVICES.c.id.in_([keys[key] for key in some]))
+        theirs = table.c.thumbprint.in_(some) | table.c.thumbprint.in_(present)
+        removed += (await connection.execute(delete(table).where(theirs))).rowcount
+    return removed
 
 
 async def hand_over(connection: AsyncConnection, old: str, new: str) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from appliance.credentials.identity import Identity
 from appliance.errors import Secret
@@ -71,3 +74,26 @@ def test_a_list_of_keys_has_a_way_back(tmp_path: Path, capsys: Capsys) -> None:
 
     with FakeUpstream() as upstream:
         asyncio.run(story(upstream))
+
+
+def test_a_long_list_goes_in_and_out_in_few_statements(tmp_path: Path, capsys: Capsys) -> None:
+    data = make_data(tmp_path, "http://127.0.0.1:1")
+    keys = [base64.urlsafe_b64encode(number.to_bytes(32, "big")).decode().rstrip("=") for number in range(1_200)]
+    listed, statements = tmp_path / "keys", list[str]()
+    listed.write_text("\n".join([*keys, keys[7]]) + "\n")
+
+    def count(_: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        for word, said in (
+            ("import", "imported 1200 key(s), 1 were known"),
+            ("import", "imported 0 key(s), 1201 were known"),
+            ("unimport", "removed 1200 key(s), 1 were not"),
+        ):
+            assert command("devices", word, str(listed), "--data", str(data)) == 0
+            assert said in capsys.readouterr().out
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+    assert sum("preregistrations" in statement for statement in statements) <= 9
