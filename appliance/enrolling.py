@@ -71,7 +71,13 @@ class Enroller:
             code = error.code if isinstance(error, ProvisioningError) else "local_file"
             if first.done() and code == "invalid_grant":
                 code = "expired_token"  # somebody asked for another code with our key, as `voice-appliance enrol` does
-            refused = ProvisioningError(error.message, hint=error.hint, code=code, retry=getattr(error, "retry", False))
+            refused = ProvisioningError(
+                error.message,
+                hint=error.hint,
+                code=code,
+                retry=getattr(error, "retry", False),
+                retry_after_s=getattr(error, "retry_after_s", None),
+            )
             if first.done():
                 self.ended = str(error)
                 log.warning("not enrolled: %s", error)

@@ -22,7 +22,8 @@ from appliance.realtime.usage import Tokens
 log = logging.getLogger(__name__)
 FILE_NAME = "reports.json"
 AT_MOST = 20
-KEPT = reach.NETWORK | {"overloaded", "invalid_token"}  # after these it may still be taken, some day
+# After these it may still be taken, some day.
+KEPT = reach.NETWORK | {"overloaded", "use_dpop_nonce", "invalid_token", "device_suspended"}
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -45,6 +46,7 @@ class Reports:
         self.waiting: deque[Report] = deque(maxlen=AT_MOST)
         self._tokens = Tokens()
         self._sending = False
+        self._not_before_s = float("-inf")
 
     def used(self, tokens: Tokens) -> None:
         """Count tokens of the session that is open."""
@@ -57,9 +59,12 @@ class Reports:
             usage = {kind: count for kind, count in tokens.as_dict().items() if count}
             self.waiting.append(Report(ticket.session_id, round(lasted_s, 1), reason, ticket.model, usage))
 
-    async def deliver(self, send: Send) -> None:
-        """Send what waits, oldest first; what the service will never take is dropped, else the rest waits on."""
-        if self._sending:
+    async def deliver(self, send: Send, now: Callable[[], float]) -> None:
+        """Send what waits, oldest first; what the service will never take is dropped, else the rest waits on.
+
+        ``now`` is a monotonic clock: what the service said about when to come again is kept.
+        """
+        if self._sending or now() < self._not_before_s:
             return
         self._sending = True
         try:
@@ -69,6 +74,7 @@ class Reports:
                     await send(report)
                 except ProvisioningError as error:
                     if error.code in KEPT:
+                        self._not_before_s = now() + (error.retry_after_s or 0.0)
                         log.debug("a session report waits: %s", error)
                         return
                     log.debug("a session report is refused: %s", error)

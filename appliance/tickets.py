@@ -316,7 +316,7 @@ class Tickets:
     def deliver(self) -> None:
         """Send the reports that wait, in the background; one attempt, no timer. For a moment when nobody waits."""
         if self._minter is not None and self.reports.waiting and (self._delivery is None or self._delivery.done()):
-            self._delivery = self._spawn(self.reports.deliver(self._send))
+            self._delivery = self._spawn(self.reports.deliver(self._send, asyncio.get_running_loop().time))
 
     async def _send(self, report: Report) -> None:
         if self._minter is not None:

@@ -119,10 +119,10 @@ def test_a_code_that_comes_to_nothing_is_told_and_the_next_press_gets_another(er
 def test_a_refusal_before_any_code_is_the_presss_own() -> None:
     async def story(at: Trial) -> None:
         at.code = None
-        at.outcome.set_exception(ProvisioningError("down", code="unreachable", retry=True))
+        at.outcome.set_exception(ProvisioningError("down", code="unreachable", retry=True, retry_after_s=7))
         with pytest.raises(ProvisioningError) as refused:
             await at.enroller.obtain()
-        assert (refused.value.code, refused.value.retry) == ("unreachable", True)
+        assert (refused.value.code, refused.value.retry, refused.value.retry_after_s) == ("unreachable", True, 7)
         assert at.told == []
 
     play(story)

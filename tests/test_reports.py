@@ -15,6 +15,10 @@ def ticket(number: int) -> Ticket:
     return Ticket("ws://a", "m", Secret("ek_x"), session_id=f"s{number}")
 
 
+def in_time() -> float:
+    return 0.0
+
+
 def filled(count: int) -> Reports:
     reports = Reports()
     for number in range(count):
@@ -54,9 +58,28 @@ def test_what_the_network_swallows_waits_and_what_the_service_refuses_is_dropped
         if code := codes.pop(0):
             raise ProvisioningError("no", code=code, retry=True)
 
-    asyncio.run(reports.deliver(send))
+    asyncio.run(reports.deliver(send, in_time))
     assert sent == ["s0", "s1", "s2"]
     assert [report.session_id for report in reports.waiting] == ["s2"]
+
+
+def test_nothing_is_lost_nor_asked_again_while_the_service_says_wait() -> None:
+    reports, clock, sent = filled(3), [100.0], list[str]()
+    busy = [ProvisioningError("too often", code="unreachable", retry=True, retry_after_s=30)]
+
+    async def send(report: Report) -> None:
+        sent.append(report.session_id)
+        if len(sent) == 2 and busy:
+            raise busy.pop()
+
+    async def story() -> None:
+        for at_s in (100.0, 110.0, 129.9, 130.0):
+            clock[0] = at_s
+            await reports.deliver(send, lambda: clock[0])
+
+    asyncio.run(story())
+    assert sent == ["s0", "s1", "s1", "s2"]
+    assert not reports.waiting
 
 
 def test_one_delivery_at_a_time_and_none_is_sent_twice() -> None:
@@ -68,7 +91,7 @@ def test_one_delivery_at_a_time_and_none_is_sent_twice() -> None:
         await asyncio.sleep(0)
 
     async def story() -> None:
-        await asyncio.gather(reports.deliver(send), reports.deliver(send))
+        await asyncio.gather(reports.deliver(send, in_time), reports.deliver(send, in_time))
 
     asyncio.run(story())
     assert sent == ["s0", "s1", "s2"]
@@ -83,7 +106,7 @@ def test_a_queue_that_overflows_while_it_is_sent_loses_only_the_oldest() -> None
             reports.ended(ticket(99), 1.0, "idle")
         sent.append(report.session_id)
 
-    asyncio.run(reports.deliver(send))
+    asyncio.run(reports.deliver(send, in_time))
     assert sent == [*(f"s{n}" for n in range(AT_MOST)), "s99"]
 
 

@@ -162,7 +162,7 @@ class BargeIn:
         return like_a_voice and evidence.unexplained_db >= needed_db and self._credible(evidence)
 
     def _leapt(self, evidence: Evidence) -> bool:
-        """The echo has moved: that leaves more unexplained than a talker does, and hardly anything of the microphone."""
+        """Whether the echo has moved: that leaves more unexplained than a talker does."""
         tuning = self._tuning
         out_of_step = evidence.misled or evidence.left_db < tuning.leap_left_db
         far_too_much = evidence.unexplained_db > (tuning.leap_db if out_of_step else tuning.leap_most_db)

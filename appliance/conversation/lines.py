@@ -68,6 +68,7 @@ SAID: dict[str, Line | None] = {
     "device_suspended": Line.SUSPENDED,
     "quota_exceeded": Line.QUOTA,
     "spend_limit": Line.SPENDING,
+    "too_many_requests": Line.BUSY,
     "overloaded": Line.BUSY,
     "temporarily_unavailable": Line.BUSY,
     "upstream_unavailable": Line.PROVIDER,

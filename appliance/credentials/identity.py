@@ -55,12 +55,22 @@ class Identity:
         """
         path = directory / FILE_NAME
         with storage.locked(directory):
-            data = storage.read(path)
-            if data is not None:
-                return cls(_parse(data, path))
+            if known := cls.load(directory):
+                return known
             identity = cls.generate()
             storage.write(path, identity.file_content())
             return identity
+
+    @classmethod
+    def load(cls, directory: Path) -> Identity | None:
+        """The key in ``directory``, None if there is none.
+
+        Raises:
+            StateError: it cannot be read, or is torn.
+        """
+        path = directory / FILE_NAME
+        data = storage.read(path)
+        return None if data is None else cls(_parse(data, path))
 
     @classmethod
     def generate(cls) -> Identity:

@@ -101,6 +101,7 @@ _REFUSALS = {
         "the owner of the provider account has to raise it or add credit",
         False,
     ),
+    "too_many_requests": ("this device has asked its service for this too often", "wait some minutes", True),
     "overloaded": ("the service is overloaded", "try again in a moment", True),
     "upstream_unavailable": ("the speech provider is not available", "the service's log says why", True),
     "unknown_profile": ("the service has no such profile", "its profiles are in server.toml", False),
@@ -177,8 +178,9 @@ class Minter:
         url = f"{self._url}/{quote(session_id, safe='')}/report"
         content = {"duration_s": duration_s, "reason": reason, "usage": dict(usage), "model": model}
         response = await self._signed.post_json(url, content, token=self._enrolment.token)
-        if response.status >= 500:  # it, or the proxy before it, restarts: whatever the body says, it was not taken
-            raise reach.unwell(urlsplit(url).netloc, response.status)
+        # It, or the proxy before it, restarts or has too much to do: whatever the body says, it was not taken.
+        if response.status >= 500 or response.status == 429:
+            raise reach.unwell(urlsplit(url).netloc, response.status, retry_after_s(response))
         if response.status not in (200, 204):
             raise refusal(response, url)
 

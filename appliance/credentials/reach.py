@@ -86,10 +86,10 @@ def bad_answer(where: str, what: str, retry_after_s: float | None = None) -> Pro
     )
 
 
-def unwell(where: str, status: int) -> ProvisioningError:
+def unwell(where: str, status: int, retry_after_s: float | None) -> ProvisioningError:
     """The error for a service, or a proxy before it, that is down for the moment: ``code`` "unreachable"."""
-    message = f"{where} answers {status}"
-    return ProvisioningError(message, hint="the service may be restarting", code="unreachable", retry=True)
+    message, hint = f"{where} answers {status}", "the service may be restarting, or have too much to do"
+    return ProvisioningError(message, hint=hint, code="unreachable", retry=True, retry_after_s=retry_after_s)
 
 
 def _explain(where: str, error: OSError | TimeoutError, timeout_s: float) -> tuple[str, str]:

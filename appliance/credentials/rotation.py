@@ -2,7 +2,8 @@
 
 Responsible for: the change, which a power cut at any point leaves either not begun or done. The service takes the old
 key until the new one was first used, so that up to there nothing is lost: a new key that did not reach our disk is
-forgotten on both sides. Key and token are written together (``storage``).
+forgotten on both sides. Key and token are written together (``storage``), and only over those they were made with: of
+two changes at once, or one beside an enrolment, the first to be written stands.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from appliance.credentials.enrolment import Enrolment
 from appliance.credentials.http import HttpClient, Response
 from appliance.credentials.identity import Identity
 from appliance.credentials.signed import SignedClient, read
-from appliance.errors import ProvisioningError, Secret
+from appliance.errors import ProvisioningError, Secret, StateError
 
 _TRIES = 2  # between two nonces of the service our second signature may carry the older one
 
@@ -42,21 +43,33 @@ async def change_key(
 
     Raises:
         ProvisioningError: refused or unreachable: the old key stays.
-        StateError: the new one could not be stored: the old key stays.
+        StateError: the new one could not be stored: the old key stays; or another change was quicker: its key stays.
     """
     url = f"{known.issuer}/v1/device"
     new = Identity.generate()
-    response = await _offer(SignedClient(identity, client, now=now), new, known.token, url, now)
+    try:
+        response = await _offer(SignedClient(identity, client, now=now), new, known.token, url, now)
+    except ProvisioningError:
+        _check_unchanged(known, identity, directory)  # refused, because the old key has ended meanwhile?
+        raise
     offered = read(response, _Offered, url)
     changed = Enrolment(known.issuer, offered.device_id, Secret(offered.access_token), known.pins)
     contents = {storage.IDENTITY_FILE: new.file_content(), enrolment.FILE_NAME: enrolment.file_content(changed)}
     with storage.locked(directory):
+        _check_unchanged(known, identity, directory)
         storage.write_together(directory, contents)
     try:
         used = await SignedClient(new, client, now=now).get(url, token=changed.token)
     except ProvisioningError as error:
         return Changed(new, error)
     return Changed(new, None if used.status == 200 else mint.refusal(used, url))
+
+
+def _check_unchanged(known: Enrolment, identity: Identity, directory: Path) -> None:
+    present = Identity.load(directory)
+    if present is None or present.thumbprint != identity.thumbprint or enrolment.load(directory) != known:
+        what = f"another key or enrolment was written into {directory} meanwhile"
+        raise StateError(what, hint="this change is given up, and what is there stays")
 
 
 async def _offer(signed: SignedClient, new: Identity, token: Secret, url: str, now: Callable[[], float]) -> Response:

@@ -34,6 +34,7 @@ from appliance.provisioning import (
 )
 from appliance.provisioning.admission import Admission
 from appliance.provisioning.catalogue import Catalogue
+from appliance.provisioning.description import Described
 from appliance.provisioning.pages import guard, routes
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.provider_bucket import ProviderBucket
@@ -77,11 +78,11 @@ def create(
             stack.push_async_callback(_ended, settling)
             yield
 
-    app = FastAPI(
+    app = Described(
         title="voice-provisioning",
         version=str(oauth.API_VERSION),
-        description="Hands out short-lived Realtime secrets to enrolled devices. Every POST carries a DPoP proof "
-        "(RFC 9449) with the nonce of the last answer.",
+        description="Hands out short-lived Realtime secrets to enrolled devices. Every request of theirs carries a "
+        "DPoP proof (RFC 9449) with the nonce of the last answer.",
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,

@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     _add_serve(commands.add_parser("serve", parents=[common], help="run the service"))
 
     approve = commands.add_parser("approve", parents=[common], help="enrol the device that says this code")
-    approve.add_argument("code", metavar="CODE")
+    approve.add_argument("code", metavar="CODE", nargs="+", help="nine digits, as it says them, with or without gaps")
     approve.add_argument("--profile", default="default")
 
     _add_devices(commands.add_parser("devices", help="the fleet"), common)
@@ -76,6 +76,9 @@ def _add_devices(devices: argparse.ArgumentParser, common: argparse.ArgumentPars
     known = actions.add_parser("import", parents=[common], help="keys that may enrol by themselves")
     known.add_argument("file", metavar="FILE", help="lines thumbprint,name,profile or JSON objects; - reads stdin")
     known.add_argument("--profile", default="default", metavar="P", help="for lines that name none")
+    actions.add_parser("imported", parents=[common], help="those keys, and which were used")
+    gone = actions.add_parser("unimport", parents=[common], help="take keys off that list again")
+    gone.add_argument("keys", metavar="KEY|FILE", help="a thumbprint, or a file as `import` takes it; - reads stdin")
 
 
 def _add_tokens(tokens: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.sql import ColumnElement
 from appliance.errors import ApplianceError, Secret
 from appliance.provisioning import audit, database, devices, preregistrations, secrets, tokens
 from appliance.provisioning.devices import Description
+from appliance.provisioning.limits import CLOCKS_DIFFER_MS
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.schema import AUTHORIZATIONS
 
@@ -134,7 +135,11 @@ async def _enrol_by_key(connection: AsyncConnection, thumbprint: str, descriptio
 
 
 async def poll(connection: AsyncConnection, device_code: str, thumbprint: str, now_ms: int) -> Polled:
-    """Answers a poll of the token endpoint. Asking again after a lost answer gives a new token instead of the old."""
+    """Answers a poll of the token endpoint. Asking again after a lost answer gives a new token, beside the lost one.
+
+    Raises:
+        RefusalError: ``too_many_requests``: of the tokens a device may have in an hour none is left.
+    """
     table = AUTHORIZATIONS
     by_code = table.c.device_code_sha256 == secrets.digest(device_code)
     row = (await connection.execute(select(table).where(by_code).with_for_update())).one_or_none()
@@ -153,7 +158,10 @@ async def poll(connection: AsyncConnection, device_code: str, thumbprint: str, n
     device = await devices.find(connection, thumbprint)
     if device is None or device.status != "active" or device.thumbprint != thumbprint:
         return Polled(error="access_denied")
-    token = await devices.issue_token(connection, device.id, thumbprint, now_ms)
+    # Not those of this very code: this poll may be one that was long on its way, after which the device polled again.
+    token = await devices.issue_token(
+        connection, device.id, thumbprint, now_ms, begun_ms=row.created_ms - CLOCKS_DIFFER_MS
+    )
     return Polled(device_id=device.id, profile=device.profile, token=token)
 
 
@@ -208,7 +216,8 @@ async def approve(connection: AsyncConnection, code: str, profile: str, *, actor
 async def _settle(connection: AsyncConnection, code: str, status: str, now_ms: int) -> Waiting:
     found = await waiting(connection, code, now_ms)
     if found is None:
-        hint = "codes live ten minutes: let the device say a new one"
+        nine = sum(character in "0123456789" for character in code) == 9
+        hint = "codes live ten minutes: let the device say a new one" if nine else "a code has nine digits"
         raise ApplianceError(f"no device waits with the code {code[:32]}", hint=hint)
     await connection.execute(update(AUTHORIZATIONS).where(_waits_with(code, now_ms)).values(status=status))
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -17,10 +18,12 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 from appliance.errors import ApplianceError, ConfigError
-from appliance.provisioning.arguments import DATA, NAME, parser
+from appliance.provisioning.arguments import DATA, DEFAULT_PORT, NAME, parser
 
 if TYPE_CHECKING:
     from appliance.provisioning import configuration
+    from appliance.provisioning.serve import Tls
+    from appliance.provisioning.settings import Settings
 
 _PATIENCE_S = 30.0  # after a power cut the database server may come up after us
 
@@ -109,7 +112,10 @@ def _next(data: Path, source: configuration.Source) -> Iterator[str]:
 def _show_code(link: str) -> None:
     """The link for a telephone's camera; only where a person looks, and where a telephone gets."""
     if urlsplit(link).hostname in ("127.0.0.1", "::1", "localhost"):
-        hint = f"  (from another machine or a telephone: {NAME} sign-in --url http://ADDRESS:PORT of this one)"
+        from appliance.provisioning import addresses
+
+        here = f"http://{addresses.own() or 'ADDRESS'}:{DEFAULT_PORT}"
+        hint = f"  (from another machine or a telephone, with `serve --host 0.0.0.0`: {NAME} sign-in --url {here})"
         print(hint, file=sys.stderr)  # what a script takes is the link
     elif sys.stdout.isatty():
         import segno
@@ -142,17 +148,26 @@ def _serve(parsed: argparse.Namespace, data: Path) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for chatty in ("httpx2", "httpcore2", "uvicorn", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # a line for every stranger's broken form
     from appliance.provisioning import settings
 
     configured = settings.load(data)  # a wrong file is told before a second of imports
     if bool(parsed.certificate) != bool(parsed.key):
         raise ConfigError("--certificate and --key go together", hint="give both, or neither")
-    from appliance.provisioning import app, certificates, database, serve
+    from appliance.provisioning import certificates, database, serve, sqlite
 
     tls = serve.Tls(Path(parsed.certificate), Path(parsed.key)) if parsed.certificate else None
     if tls:
         certificates.check_pair(tls.certificate, tls.key)
     database.check_there(configured.store)
+    with sqlite.served_alone(configured.store.path) if configured.store.path else contextlib.nullcontext():
+        _listen(parsed, configured, tls)
+    return 0
+
+
+def _listen(parsed: argparse.Namespace, configured: Settings, tls: Tls | None) -> None:
+    from appliance.provisioning import app, certificates, database, serve
+
     asyncio.run(database.upgrade(configured.store, patience_s=_PATIENCE_S))
     listener = serve.listen(parsed.host, parsed.port)
     where = serve.url_of(listener, tls)
@@ -165,7 +180,6 @@ def _serve(parsed: argparse.Namespace, data: Path) -> int:
 
     server = serve.Server(app.create(configured), ready, tls)
     asyncio.run(server.serve(sockets=[listener]))
-    return 0
 
 
 if __name__ == "__main__":

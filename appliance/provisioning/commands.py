@@ -22,6 +22,7 @@ from appliance.provisioning import (
     audit,
     authorizations,
     database,
+    devices,
     fleet,
     owner_links,
     preregistrations,
@@ -95,7 +96,7 @@ def address(configured: Settings) -> str:
 
 async def _approve(parsed: argparse.Namespace, desk: _Desk) -> str:
     device_id = await authorizations.approve(
-        desk.connection, parsed.code, parsed.profile, actor=audit.COMMAND, now_ms=desk.now_ms
+        desk.connection, " ".join(parsed.code), parsed.profile, actor=audit.COMMAND, now_ms=desk.now_ms
     )
     return f"enrolled {device_id}: it notices at its next poll, within {authorizations.INTERVAL_S} s"
 
@@ -118,7 +119,10 @@ async def _create_token(parsed: argparse.Namespace, desk: _Desk) -> str:
     if parsed.quiet:
         return str(token)
     until = _moment(desk.now_ms + parsed.expires_s * 1000)
-    return f"{token}\n\nGood for {parsed.uses} device(s) until {until}. It is not shown again."
+    return (
+        f"{token}\n\nGood for {parsed.uses} device(s) until {until}. It is not shown again.\n"
+        "It goes into voice.toml on a device's card (enrolment_token), or there: voice-appliance enrol --token-file -"
+    )
 
 
 async def _list_tokens(_: argparse.Namespace, desk: _Desk) -> str:
@@ -158,20 +162,46 @@ async def _set_profile(parsed: argparse.Namespace, desk: _Desk) -> str:
     return f"{parsed.id} gets profile {parsed.profile} from its next session on"
 
 
+_FROM_NOW_ON = {
+    "active": "; it talks at its next press",
+    "suspended": "; it is refused from now on, until `devices resume`",
+    "revoked": "; it is refused from now on, until it says a new code and you approve that",
+}
+
+
 async def _set_status(parsed: argparse.Namespace, desk: _Desk) -> str:
     status = await fleet.set_status(desk.connection, parsed.id, parsed.action, actor=audit.COMMAND, now_ms=desk.now_ms)
-    return f"{parsed.id} is {status}"
+    return f"{parsed.id} is {status}{_FROM_NOW_ON[status]}"
 
 
 async def _import_devices(parsed: argparse.Namespace, desk: _Desk) -> str:
-    added = total = 0
-    for entry in preregistrations.read(_content(parsed.file).decode("utf-8", "replace").splitlines()):
-        if entry.profile:
-            await profiles.check_known(desk.connection, desk.configured, entry.profile)
-        total += 1
-        added += await preregistrations.add(desk.connection, entry, parsed.profile, now_ms=desk.now_ms)
+    entries = list(preregistrations.read(_lines(parsed.file)))
+    for profile in {entry.profile for entry in entries} - {""}:
+        await profiles.check_known(desk.connection, desk.configured, profile)
+    added = await preregistrations.add(desk.connection, entries, parsed.profile, now_ms=desk.now_ms)
     await preregistrations.note_import(desk.connection, added, audit.COMMAND, now_ms=desk.now_ms)
-    return f"imported {added} key(s), {total - added} were known"
+    undo = f"; taken back by `devices unimport {parsed.file}`" if added else ""
+    return f"imported {added} key(s), {len(entries) - added} were known{undo}"
+
+
+async def _list_imported(_: argparse.Namespace, desk: _Desk) -> str:
+    cells = [
+        [row.thumbprint, row.name, row.profile, _moment(row.created_ms), _moment(row.used_ms), row.device_id or "-"]
+        for row in await preregistrations.listed(desk.connection)
+    ]
+    return _table(["KEY", "NAME", "PROFILE", "IMPORTED", "FIRST USED", "DEVICE"], cells)
+
+
+async def _unimport_devices(parsed: argparse.Namespace, desk: _Desk) -> str:
+    keys = [parsed.keys]
+    if not preregistrations.is_thumbprint(parsed.keys):
+        keys = [entry.thumbprint for entry in preregistrations.read(_lines(parsed.keys))]
+    removed = await preregistrations.remove(desk.connection, {key: devices.id_of(key) for key in keys})
+    said = f"removed {removed} key(s), {max(0, len(keys) - removed)} were not in the list"
+    if not removed:
+        return f"{said}; `devices imported` shows it"
+    await preregistrations.note_removal(desk.connection, removed, audit.COMMAND, now_ms=desk.now_ms)
+    return f"{said}; devices that enrolled with them stay: `devices revoke` ends one"
 
 
 async def _list_profiles(_: argparse.Namespace, desk: _Desk) -> str:
@@ -230,6 +260,8 @@ _COMMANDS: Mapping[tuple[str, str], _Command] = {
     ("devices", "resume"): _set_status,
     ("devices", "revoke"): _set_status,
     ("devices", "import"): _import_devices,
+    ("devices", "imported"): _list_imported,
+    ("devices", "unimport"): _unimport_devices,
     ("profiles", "list"): _list_profiles,
     ("profiles", "show"): _show_profile,
     ("profiles", "set"): _put_profile,
@@ -242,6 +274,10 @@ def _content(name: str) -> bytes:
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read {name} ({error.strerror})", hint="name a file, or - for stdin") from error
+
+
+def _lines(name: str) -> list[str]:
+    return _content(name).decode("utf-8", "replace").splitlines()
 
 
 def _moment(at_ms: int | None) -> str:

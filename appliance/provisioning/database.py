@@ -154,6 +154,8 @@ def unusable(store: Store, error: SQLAlchemyError) -> StateError:
     """The error for a store that fails; the driver's own first line says how, the rest repeats the statement."""
     said = str(getattr(error, "orig", None) or type(error).__name__).partition("\n")[0][:200]
     remedy = "is it whole, writable, and not in use by another program? Damaged: stop the service, restore a backup"
+    if "disk is full" in said:
+        remedy = "free some space where it is"
     if not store.path:
         remedy = "does it run, do user, database and password fit?"
     return StateError(f"cannot use the database {store} ({said})", hint=remedy)

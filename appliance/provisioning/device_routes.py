@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from appliance.provisioning import audit, devices, fleet
 from appliance.provisioning import limits as quota
+from appliance.provisioning.manners import Asking
 from appliance.provisioning.problems import PROBLEMS, RefusalError
 from appliance.provisioning.proofs import PROOF_AT_MOST
 from appliance.provisioning.service import CurrentService, access_token
@@ -54,6 +55,7 @@ async def read_device(request: Request, service: CurrentService) -> Response:
     token = access_token(request)
     proof = service.check_proof(request, token)
     now_ms = service.now_ms()
+    service.manners.check(proof.thumbprint, Asking.OWN_ENTRY, now_ms)
     await service.catalogue.refresh(now_ms)
     async with service.engine.begin() as connection:
         caller = await devices.authenticate(connection, token, proof, now_ms)
@@ -88,10 +90,11 @@ async def change_key(request: Request, service: CurrentService, body: Annotated[
     if new.thumbprint == proof.thumbprint:
         raise RefusalError(400, "invalid_dpop_proof", "the new key is the old one")
     now_ms = service.now_ms()
+    service.manners.check(proof.thumbprint, Asking.OWN_ENTRY, now_ms)
     async with service.engine.begin() as connection:
         caller = await devices.authenticate(connection, token, proof, now_ms)
         await devices.remember(connection, proof, now_ms)
         await devices.remember(connection, new, now_ms)
-        issued = await devices.offer_key(connection, caller, proof.thumbprint, new.thumbprint, now_ms)
+        issued = await devices.offer_key(connection, caller, token, proof.thumbprint, new.thumbprint, now_ms)
         await audit.note(connection, caller.id, "key offered", caller.id, now_ms=now_ms)
     return {"access_token": issued, "token_type": "DPoP", "device_id": caller.id}

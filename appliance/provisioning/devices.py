@@ -10,10 +10,11 @@ import base64
 
 import msgspec
 from sqlalchemy import ColumnElement, bindparam, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import Secret
-from appliance.provisioning import audit, database, preregistrations, secrets
-from appliance.provisioning.limits import Allowance
+from appliance.provisioning import audit, database, manners, preregistrations, secrets
+from appliance.provisioning.limits import CLOCKS_DIFFER_MS, Allowance
 from appliance.provisioning.nonces import WINDOW_S
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.proofs import Proof
@@ -44,6 +45,9 @@ _AUTHENTICATE = (
     .with_for_update(of=ALLOWANCES)
 )
 _SEEN = update(DEVICES).where(DEVICES.c.id == bindparam("of_device")).values(last_seen_ms=bindparam("last_seen_ms"))
+TOKENS_AN_HOUR = 30  # by enrolling and by changing its key
+_HOUR_MS = 3_600_000
+_OFFERS_AT_MOST = 4
 _SEEN_EVERY_MS = 60_000  # a second UPDATE per session, for a list that people read, is not worth more
 
 
@@ -144,10 +148,34 @@ async def admit(
     return device_id
 
 
-async def issue_token(connection: Transaction, device_id: str, thumbprint: str, now_ms: int) -> Secret:
-    """A new access token bound to the key; earlier ones of the device end with it."""
-    await end_tokens(connection, device_id, now_ms)
+async def issue_token(
+    connection: Transaction, device_id: str, thumbprint: str, now_ms: int, *, begun_ms: int = 0
+) -> Secret:
+    """A new access token bound to the key; those of the device from before ``begun_ms`` end with it.
+
+    Raises:
+        RefusalError: ``too_many_requests``.
+    """
+    await check_not_too_many(connection, device_id, now_ms)
+    await end_tokens(connection, device_id, now_ms, before_ms=begun_ms)
     return await add_token(connection, device_id, thumbprint, now_ms)
+
+
+async def check_not_too_many(connection: Transaction, device_id: str, now_ms: int) -> None:
+    """Passes a device that may have one more token: each is a row that is kept for as long as the past is.
+
+    Raises:
+        RefusalError: ``too_many_requests``; Retry-After is when it may.
+    """
+    since_ms = now_ms - _HOUR_MS
+    lately = ACCESS_TOKENS.c.created_ms.between(
+        since_ms + 1, now_ms + CLOCKS_DIFFER_MS
+    )  # a clock set back is no reason
+    made = select(ACCESS_TOKENS.c.created_ms).where(ACCESS_TOKENS.c.device_id == device_id, lately)
+    nth = made.order_by(ACCESS_TOKENS.c.created_ms.desc()).offset(TOKENS_AN_HOUR - 1).limit(1)
+    first = (await connection.execute(nth)).one_or_none()
+    if first is not None:
+        raise manners.too_many(first.created_ms - since_ms)
 
 
 async def add_token(connection: Transaction, device_id: str, thumbprint: str, now_ms: int) -> Secret:
@@ -186,6 +214,7 @@ async def authenticate(connection: Transaction, token: str, proof: Proof, now_ms
 async def _change_key(
     connection: Transaction, device_id: str, old_thumbprint: str, token: str, proof: Proof, now_ms: int
 ) -> None:
+    await _check_still_good(connection, token)
     theirs = await find(connection, proof.thumbprint)
     if theirs is not None and theirs.id != device_id:
         raise RefusalError(401, "invalid_token", "the key has become another device's meanwhile")
@@ -196,21 +225,44 @@ async def _change_key(
     await audit.note(connection, device_id, "key changed", device_id, "the new key was used", now_ms=now_ms)
 
 
-async def offer_key(
-    connection: Transaction, caller: Caller, old_thumbprint: str, new_thumbprint: str, now_ms: int
-) -> Secret:
-    """A token for a new key beside the old one's; an earlier offer that was never used ends with it.
+async def _check_still_good(connection: Transaction, token: str) -> None:
+    """Looks at a token once more, now that no other request of its device's can end it.
+
+    PostgreSQL read it before it waited for the allowance; whoever we waited for may have changed the key.
 
     Raises:
-        RefusalError: ``invalid_dpop_proof``: the key is another device's.
+        RefusalError: ``invalid_token``.
     """
+    query = select(ACCESS_TOKENS.c.revoked_ms, DEVICES.c.status).join(DEVICES)
+    digest = ACCESS_TOKENS.c.token_sha256 == secrets.digest(token)
+    row = (await connection.execute(query.where(digest).with_for_update(of=DEVICES))).one_or_none()
+    if row is None or row.revoked_ms is not None or row.status != "active":
+        raise RefusalError(401, "invalid_token", "the token has ended meanwhile")
+
+
+async def offer_key(
+    connection: AsyncConnection, caller: Caller, token: str, old_thumbprint: str, new_thumbprint: str, now_ms: int
+) -> Secret:
+    """A token for a new key beside the old one's. The first of the offered keys that is used ends all others.
+
+    An earlier offer stays: this request may be an old one that was long on its way, while the device has stored the
+    key of a later one and forgotten the present key.
+
+    Raises:
+        RefusalError: ``invalid_dpop_proof``: the key is another device's; ``invalid_token``, ``too_many_requests``.
+    """
+    await _check_still_good(connection, token)
     theirs = await find(connection, new_thumbprint)
     if theirs is not None and theirs.id != caller.id:
         raise RefusalError(400, "invalid_dpop_proof", "the new key cannot be used")
-    of_others = (ACCESS_TOKENS.c.device_id == caller.id) & (ACCESS_TOKENS.c.thumbprint != old_thumbprint)
-    await connection.execute(
-        update(ACCESS_TOKENS).where(of_others, ACCESS_TOKENS.c.revoked_ms.is_(None)).values(revoked_ms=now_ms)
-    )
+    await check_not_too_many(connection, caller.id, now_ms)
+    living = (ACCESS_TOKENS.c.device_id == caller.id) & ACCESS_TOKENS.c.revoked_ms.is_(None)
+    offers = select(ACCESS_TOKENS.c.token_sha256).where(living, ACCESS_TOKENS.c.thumbprint != old_thumbprint)
+    forgotten = offers.order_by(ACCESS_TOKENS.c.created_ms.desc()).offset(_OFFERS_AT_MOST - 1)
+    ended = [row.token_sha256 for row in await connection.execute(forgotten)]
+    if ended:
+        named = ACCESS_TOKENS.c.token_sha256.in_(ended)
+        await connection.execute(update(ACCESS_TOKENS).where(named).values(revoked_ms=now_ms))
     return await add_token(connection, caller.id, new_thumbprint, now_ms)
 
 
@@ -237,9 +289,13 @@ async def remove(connection: Transaction, token: str, proof: Proof, now_ms: int)
         await audit.note(connection, row.device_id, "farewell", row.device_id, now_ms=now_ms)
 
 
-async def end_tokens(connection: Transaction, device_id: str, now_ms: int, keep: str = "") -> None:
-    """No token of the device is good any more, but for the one to keep."""
+async def end_tokens(
+    connection: Transaction, device_id: str, now_ms: int, *, keep: str = "", before_ms: int = 0
+) -> None:
+    """No token of the device is good any more, but for the one to keep; with ``before_ms`` only those made before."""
     living = (ACCESS_TOKENS.c.device_id == device_id) & ACCESS_TOKENS.c.revoked_ms.is_(None)
+    if before_ms:
+        living &= ACCESS_TOKENS.c.created_ms < before_ms
     if keep:
         living &= ACCESS_TOKENS.c.token_sha256 != secrets.digest(keep)
     await connection.execute(update(ACCESS_TOKENS).where(living).values(revoked_ms=now_ms))

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import email.utils
+import shutil
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -33,6 +34,7 @@ from appliance.provisioning.settings import Settings
 _CLOCK_OFF_AT_MOST_S = 120.0
 _SHIPPED = 1_735_689_600  # 2025-01-01: an earlier clock was never set
 _RENEW_DAYS = 14
+_FREE_AT_LEAST = 50_000_000  # bytes
 _REFUSED = "devices refuse it, for unencrypted they take addresses and .local names only"
 _IN_HOUSE = "use {}://, its address in the house, or its .local name"
 
@@ -60,6 +62,8 @@ async def examine(data: Path, certificate: Path | None = None) -> AsyncIterator[
     offered: dict[str, Profile] = dict(configured.profiles)
     async for finding in _database(configured, offered):
         yield finding
+    if configured.store.path and (low := _room(data)):
+        yield low
     async with contextlib.aclosing(Client()) as client:
         for name, profile in offered.items():
             yield await _profile(configured, name, profile, client)
@@ -130,6 +134,14 @@ async def _database(configured: Settings, offered: dict[str, Profile]) -> AsyncI
         await engine.dispose()
     for finding in found:
         yield finding
+
+
+def _room(data: Path) -> Finding | None:
+    free = shutil.disk_usage(data).free
+    if free >= _FREE_AT_LEAST:
+        return None
+    remedy = "free some space, or keep less of the past ([retention] days): on a full disk no device gets a session"
+    return Finding(f"disk: {free / 1e6:.0f} MB free where {data} is", remedy)
 
 
 async def _without_profile(connection: AsyncConnection, known: set[str]) -> list[Finding]:

@@ -5,7 +5,7 @@ Responsible for: reading these requests and wording the answers. Not for: the ru
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form
 from pydantic import BaseModel, Field
@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from appliance.provisioning import authorizations, devices
 from appliance.provisioning.devices import Description
+from appliance.provisioning.manners import Asking
 from appliance.provisioning.problems import OAUTH_PROBLEMS, RefusalError, printable
 from appliance.provisioning.service import CurrentService
 
@@ -57,7 +58,45 @@ class RevocationForm(BaseModel):
     token: str = Field(max_length=128)
 
 
-@router.get("/.well-known/oauth-authorization-server")
+class Metadata(BaseModel):
+    """RFC 8414, with the addresses of our own."""
+
+    issuer: str
+    device_authorization_endpoint: str
+    token_endpoint: str
+    revocation_endpoint: str
+    sessions_endpoint: str
+    device_endpoint: str
+    grant_types_supported: list[str]
+    response_types_supported: list[str]
+    token_endpoint_auth_methods_supported: list[str]
+    revocation_endpoint_auth_methods_supported: list[str]
+    dpop_signing_alg_values_supported: list[str]
+    api_version: int
+
+
+class DeviceAuthorization(BaseModel):
+    """RFC 8628 §3.2. ``user_code`` is nine digits, for it is said."""
+
+    device_code: str
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str
+    expires_in: int
+    interval: int
+
+
+class Granted(BaseModel):
+    """RFC 6749 §5.1, with who the device is from now on."""
+
+    access_token: str
+    token_type: Literal["DPoP"]
+    device_id: str
+    issuer: str
+    profile: str
+
+
+@router.get("/.well-known/oauth-authorization-server", response_model=Metadata)
 async def discovery(request: Request, service: CurrentService) -> dict[str, Any]:
     """RFC 8414 metadata."""
     issuer = service.issuer(request)
@@ -77,7 +116,7 @@ async def discovery(request: Request, service: CurrentService) -> dict[str, Any]
     }
 
 
-@router.post("/oauth/device_authorization")
+@router.post("/oauth/device_authorization", response_model=DeviceAuthorization)
 async def device_authorization(
     request: Request, service: CurrentService, form: Annotated[DeviceAuthorizationForm, Form()]
 ) -> dict[str, Any]:
@@ -85,6 +124,7 @@ async def device_authorization(
     proof = service.check_proof(request)
     _check_client(form.client_id)
     now_ms = service.now_ms()
+    service.manners.check(proof.thumbprint, Asking.ENROLMENT, now_ms)
     description = Description(name=printable(form.name), hardware=printable(form.hw), software=printable(form.sw))
     async with service.engine.begin() as connection:
         await devices.remember(connection, proof, now_ms)
@@ -101,7 +141,7 @@ async def device_authorization(
     }
 
 
-@router.post("/oauth/token")
+@router.post("/oauth/token", response_model=Granted)
 async def token(request: Request, service: CurrentService, form: Annotated[TokenForm, Form()]) -> Response:
     """Trades an approved device code for the device's access token."""
     proof = service.check_proof(request)
@@ -109,6 +149,7 @@ async def token(request: Request, service: CurrentService, form: Annotated[Token
     if form.grant_type != GRANT:
         raise RefusalError(400, "unsupported_grant_type", f"the only grant here is {GRANT}")
     now_ms = service.now_ms()
+    service.manners.check(proof.thumbprint, Asking.POLL, now_ms)
     async with service.engine.begin() as connection:
         await devices.remember(connection, proof, now_ms)
         polled = authorizations.Polled(error="invalid_request")  # RFC 6749 §5.2: what is missing is no wrong grant
@@ -127,11 +168,12 @@ async def token(request: Request, service: CurrentService, form: Annotated[Token
     )
 
 
-@router.post("/oauth/revoke")
+@router.post("/oauth/revoke", response_class=Response)
 async def revoke(request: Request, service: CurrentService, form: Annotated[RevocationForm, Form()]) -> Response:
     """A device's own removal: signed with its key, so that nobody else can remove it."""
     proof = service.check_proof(request)
     now_ms = service.now_ms()
+    service.manners.check(proof.thumbprint, Asking.POLL, now_ms)
     async with service.engine.begin() as connection:
         await devices.remember(connection, proof, now_ms)
         await devices.remove(connection, form.token, proof, now_ms)

@@ -9,15 +9,20 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from appliance.errors import ConfigError
 from appliance.provisioning import audit, database
 from appliance.provisioning.quick import Transaction
-from appliance.provisioning.schema import PREREGISTRATIONS
+from appliance.provisioning.schema import DEVICES, PREREGISTRATIONS
+
+_BATCH = 500
+_Item = TypeVar("_Item")
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,14 +50,15 @@ def read(lines: Iterable[str]) -> Iterator[Entry]:
                 entry = Entry(*(cell.strip() for cell in next(csv.reader([text]))))
         except (msgspec.DecodeError, TypeError, csv.Error):
             raise _wrong(number, "is neither JSON nor thumbprint,name,profile") from None
-        if not _is_thumbprint(entry.thumbprint):
+        if not is_thumbprint(entry.thumbprint):
             raise _wrong(number, "has no thumbprint of 43 characters")
         if max(len(entry.name), len(entry.profile)) > 64 or not (entry.name + entry.profile).isprintable():
             raise _wrong(number, "has a name or profile that is too long or cannot be shown")
         yield entry
 
 
-def _is_thumbprint(text: str) -> bool:
+def is_thumbprint(text: str) -> bool:
+    """Says whether this is the RFC 7638 thumbprint of a key."""
     try:
         raw = base64.urlsafe_b64decode(text + "=") if text.isascii() and len(text) == 43 else b""
     except binascii.Error:
@@ -61,18 +67,26 @@ def _is_thumbprint(text: str) -> bool:
 
 
 def _wrong(number: int, what: str) -> ConfigError:
-    return ConfigError(f"line {number} {what}", hint="nothing was imported: correct it and import again")
+    return ConfigError(f"line {number} {what}", hint="nothing was changed: correct it and try again")
 
 
-async def add(connection: Transaction, entry: Entry, profile: str, *, now_ms: int) -> bool:
-    """Stores one entry; False if the key is known already, whose entry stays."""
-    row = {
-        "thumbprint": entry.thumbprint,
-        "name": entry.name,
-        "profile": entry.profile or profile,
-        "created_ms": now_ms,
-    }
-    return await database.add(connection, PREREGISTRATIONS, row)
+async def add(connection: AsyncConnection, entries: Sequence[Entry], profile: str, *, now_ms: int) -> int:
+    """Stores entries; returns how many. Of a key that is known already the entry stays."""
+    added = 0
+    for some in _batches(entries):
+        rows = [
+            {"thumbprint": e.thumbprint, "name": e.name, "profile": e.profile or profile, "created_ms": now_ms}
+            for e in some
+        ]
+        insertion = database.insert(connection, PREREGISTRATIONS).values(rows).on_conflict_do_nothing()
+        added += (await connection.execute(insertion.execution_options(preserve_rowcount=True))).rowcount
+    return added
+
+
+def _batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """Devices wait while a transaction writes: a statement each would take seconds for some ten thousand."""
+    for start in range(0, len(items), _BATCH):
+        yield items[start : start + _BATCH]
 
 
 async def use(connection: Transaction, thumbprint: str, *, now_ms: int) -> Entry | None:
@@ -87,6 +101,40 @@ async def use(connection: Transaction, thumbprint: str, *, now_ms: int) -> Entry
     return Entry(thumbprint=row.thumbprint, name=row.name, profile=row.profile)
 
 
+class Listed(msgspec.Struct, frozen=True):
+    """A key as lists show it; ``device_id`` is empty until a device of this key is enrolled, however it came."""
+
+    thumbprint: str
+    name: str
+    profile: str
+    created_ms: int
+    used_ms: int | None
+    device_id: str
+
+
+async def listed(connection: AsyncConnection) -> list[Listed]:
+    """The keys known before, by name."""
+    table, of_key = PREREGISTRATIONS, DEVICES.c.thumbprint == PREREGISTRATIONS.c.thumbprint
+    columns = [table.c[name] for name in Listed.__struct_fields__[:-1]]
+    device_id = func.coalesce(DEVICES.c.id, "").label("device_id")
+    query = select(*columns, device_id).select_from(table.outerjoin(DEVICES, of_key))
+    rows = await connection.execute(query.order_by(func.lower(table.c.name), table.c.thumbprint))
+    return [Listed(**row._asdict()) for row in rows]
+
+
+async def remove(connection: AsyncConnection, keys: Mapping[str, str]) -> int:
+    """Takes keys off the list; returns how many were there. A device that is enrolled stays so.
+
+    ``keys``: to each the id of a device whose first one it was: its place in the list may be another key's by now.
+    """
+    table, removed = PREREGISTRATIONS, 0
+    for some in _batches(list(keys)):
+        present = select(DEVICES.c.thumbprint).where(DEVICES.c.id.in_([keys[key] for key in some]))
+        theirs = table.c.thumbprint.in_(some) | table.c.thumbprint.in_(present)
+        removed += (await connection.execute(delete(table).where(theirs))).rowcount
+    return removed
+
+
 async def hand_over(connection: Transaction, old: str, new: str) -> None:
     """A device has changed its key: its place in the list is the new key's, and the old one is a stranger's."""
     table = PREREGISTRATIONS
@@ -98,3 +146,8 @@ async def hand_over(connection: Transaction, old: str, new: str) -> None:
 async def note_import(connection: Transaction, added: int, actor: str, *, now_ms: int) -> None:
     """Leaves a trace of an import."""
     await audit.note(connection, actor, "keys imported", "", f"{added} key(s)", now_ms=now_ms)
+
+
+async def note_removal(connection: Transaction, removed: int, actor: str, *, now_ms: int) -> None:
+    """Leaves a trace of keys taken off the list."""
+    await audit.note(connection, actor, "keys removed", "", f"{removed} key(s)", now_ms=now_ms)

@@ -35,7 +35,6 @@ class OAuthProblem(BaseModel):
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     "default": {
         "description": "refused; `code` says why",
-        "content": {"application/problem+json": {}},
         "model": Problem,
     }
 }
@@ -73,7 +72,8 @@ def answer(request: Request, refusal: RefusalError) -> Response:
     if request.scope["path"].startswith("/oauth/"):
         # RFC 6749 §5.2 and RFC 9449 §8: the token endpoint says 400 where a resource says 401.
         status = 400 if refusal.status == 401 else refusal.status
-        code = "temporarily_unavailable" if refusal.code == "overloaded" else refusal.code  # OAuth's own word
+        passing = refusal.code in ("overloaded", "too_many_requests")
+        code = "temporarily_unavailable" if passing else refusal.code  # OAuth's own word
         content: dict[str, object] = {"error": code, "error_description": refusal.detail}
         return Response(json.dumps(content), status, headers, "application/json")
     if refusal.status == 401:

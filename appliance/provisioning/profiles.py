@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from appliance.errors import ApplianceError, ConfigError
 from appliance.provisioning import audit, configuration, database
 from appliance.provisioning.configuration import Profile, StoredProfile
-from appliance.provisioning.schema import DEVICES, PROFILES
+from appliance.provisioning.schema import DEVICES, ENROLMENT_TOKENS, PREREGISTRATIONS, PROFILES
 from appliance.provisioning.settings import Settings
 
 
@@ -112,7 +112,7 @@ async def put(
 
 
 async def remove(connection: AsyncConnection, settings: Settings, name: str, *, actor: str, now_ms: int) -> None:
-    """Deletes a stored profile that no device uses.
+    """Deletes a stored profile that no device uses, and none would get by a token or an imported key.
 
     Raises:
         ApplianceError: of ``server.toml``, unknown, or in use.
@@ -122,6 +122,20 @@ async def remove(connection: AsyncConnection, settings: Settings, name: str, *, 
     using = select(func.count()).select_from(DEVICES).where(DEVICES.c.profile == name, DEVICES.c.status != "removed")
     if used := (await connection.execute(using)).scalar_one():
         raise ApplianceError(f"{used} device(s) use profile {name[:64]}", hint="give them another one first")
+    if coming := await _promised(connection, name, now_ms):
+        hint = "revoke the tokens (`tokens list`), take the keys off (`devices imported`), or keep it"
+        raise ApplianceError(f"profile {name[:64]} is what {coming} would give a device", hint=hint)
     if (await connection.execute(delete(PROFILES).where(PROFILES.c.name == name))).rowcount == 0:
         raise ApplianceError(f"there is no stored profile {name[:64]}", hint="`profiles list` shows them")
     await audit.note(connection, actor, "profile deleted", name, now_ms=now_ms)
+
+
+async def _promised(connection: AsyncConnection, name: str, now_ms: int) -> str:
+    tokens, keys = ENROLMENT_TOKENS, PREREGISTRATIONS
+    usable = tokens.c.revoked_ms.is_(None) & (tokens.c.uses_left > 0) & (tokens.c.expires_ms >= now_ms)
+    found = []
+    for what, table, coming in (("token(s)", tokens, usable), ("imported key(s)", keys, keys.c.used_ms.is_(None))):
+        query = select(func.count()).select_from(table).where(table.c.profile == name, coming)
+        if count := (await connection.execute(query)).scalar_one():
+            found.append(f"{count} {what}")
+    return " and ".join(found)

@@ -14,6 +14,7 @@ import msgspec
 import uvicorn
 
 from appliance.errors import ConfigError
+from appliance.provisioning import addresses
 from appliance.provisioning.connections import Connection
 
 
@@ -48,8 +49,10 @@ class Tls(msgspec.Struct, frozen=True):
 
 
 def url_of(listener: socket.socket, tls: Tls | None = None) -> str:
-    """The address to type into a browser."""
+    """The address that it listens at; at all of them the one that this machine has in its network."""
     host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 what the owner asked for
+        host = addresses.own() or host
     scheme = "https" if tls else "http"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 

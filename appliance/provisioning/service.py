@@ -6,7 +6,7 @@ Responsible for: the service's own address, proofs with nonces. Not for: routes 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends
@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 from appliance.provisioning import nonces, proofs
 from appliance.provisioning.catalogue import Catalogue
+from appliance.provisioning.manners import Manners
 from appliance.provisioning.problems import RefusalError
 from appliance.provisioning.provider_bucket import ProviderBucket
 from appliance.provisioning.quick import Quick
@@ -33,6 +34,7 @@ class Service:
     now: Callable[[], float]
     random: Callable[[], float]
     observe: Callable[[str, float], None]
+    manners: Manners = field(default_factory=Manners)
 
     def now_ms(self) -> int:
         """The wall clock as the database keeps it."""

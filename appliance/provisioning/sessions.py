@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from appliance.provisioning import declarations, devices, mints, provider_bucket, secrets
 from appliance.provisioning.catalogue import Offer
 from appliance.provisioning.declarations import MOST, Declaration
+from appliance.provisioning.manners import Asking
 from appliance.provisioning.mints import Attempt, Opened
 from appliance.provisioning.problems import PROBLEMS, RefusalError, invalid_request, printable
 from appliance.provisioning.service import CurrentService, Service, access_token
@@ -36,6 +37,7 @@ _DETAIL = {
     "overloaded": "the provider is busy",
 }
 _OVERLOADED_RETRY_S = 5
+_USAGE_AT_MOST = 2_048  # bytes, kept for every conversation; ours are about 100
 
 
 class SessionRequest(msgspec.Struct, frozen=True):
@@ -127,6 +129,7 @@ async def create_session(request: Request) -> Response:
     token = access_token(request)
     proof = service.check_proof(request, token)
     now_ms = service.now_ms()
+    service.manners.check(proof.thumbprint, Asking.SESSION, now_ms)
     if wait_ms := service.provider.wait_ms(now_ms):
         raise provider_bucket.refusal(wait_ms, service.random)
     await service.catalogue.refresh(now_ms)
@@ -207,7 +210,9 @@ async def report(
     """Stores how a session went."""
     token = access_token(request)
     proof = service.check_proof(request, token)
+    usage = _plain(body.usage)
     now_ms = service.now_ms()
+    service.manners.check(proof.thumbprint, Asking.REPORT, now_ms)
     async with service.quick.begin() as connection:
         caller = await devices.authenticate(connection, token, proof, now_ms)
         await devices.remember(connection, proof, now_ms)
@@ -217,7 +222,7 @@ async def report(
             session_id,
             duration_s=body.duration_s,
             reason=printable(body.reason),
-            usage=_plain(body.usage),
+            usage=usage,
             model=printable(body.model),
             now_ms=now_ms,
         )
@@ -225,13 +230,16 @@ async def report(
 
 
 def _plain(usage: dict[str, Any]) -> dict[str, Any]:
-    """As both stores can keep it: no infinities, no halves of characters.
+    """As both stores can keep it: short, no infinities, no halves of characters.
 
     Raises:
         RefusalError: it cannot be kept.
     """
     try:
-        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(usage))
+        text = msgspec.json.encode(usage)
+        if len(text) > _USAGE_AT_MOST:
+            raise invalid_request(f"usage is longer than {_USAGE_AT_MOST} bytes")
+        plain: dict[str, Any] = msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError):
         raise invalid_request("missing or malformed: usage") from None
     return plain

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import functools
+import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from appliance.errors import StateError
 from appliance.provisioning.quick import QuickTransaction, Values, Wanted
 
 
@@ -53,6 +56,30 @@ def connect(path: Path) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", _on_connect)
     event.listen(engine.sync_engine, "begin", _on_begin)
     return engine
+
+
+@contextlib.contextmanager
+def served_alone(path: Path) -> Iterator[None]:
+    """Keeps a second process from serving the same file for the block: two would hold up each other's devices.
+
+    Raises:
+        StateError: one does already.
+    """
+    beside = path.with_name("serving.lock")  # not the file itself, whose locks are SQLite's
+    try:
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateError(f"cannot write {beside} ({error.strerror})", hint="check owner and free space") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        hint = "stop that one; several at once need PostgreSQL ([store] in server.toml)"
+        raise StateError(f"another voice-provisioning serves {path}", hint=hint) from None
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 async def _use_wal(connection: aiosqlite.Connection) -> None:

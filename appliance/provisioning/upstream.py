@@ -7,6 +7,7 @@ Provider texts are not passed on or logged: they can quote the key.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from appliance.provisioning.settings import Settings
 SECRET_LIFE_S = 60
 NO_ANSWER = "no answer from"
 _WITHIN_S = 30.0  # all tries and models together, however slowly it speaks; well before `abandoned` takes us for dead
+_SPENT = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 
 
 class Minted(msgspec.Struct, frozen=True):
@@ -182,11 +184,11 @@ def _failure(reply: Reply, url: str) -> UpstreamError:
     codes = _codes(reply)
     said = f"{url} answered {reply.status} {' '.join(sorted(codes))}".rstrip()
     request_id = _request_id(reply.headers)
-    if reply.status == 429 and codes & {"insufficient_quota", "billing_hard_limit_reached"}:
+    if reply.status == 402 or codes & _SPENT:  # 402: what gateways before a provider say
         return UpstreamError("spend_limit", f"{said}: raise the provider's limit or add credit", request_id=request_id)
     if reply.status == 429:
         wait = reply.headers.get("retry-after", "")
-        wait_s = min(int(wait), 3_600) if re.fullmatch(r"[0-9]{1,6}", wait) else 5
+        wait_s = min(math.ceil(float(wait)), 3_600) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,9})?", wait) else 5
         return UpstreamError("overloaded", said, retry_after_s=wait_s, request_id=request_id)
     if reply.status in (401, 403):
         said += ": the provider refuses our key; check api_key_file (voice-provisioning doctor)"

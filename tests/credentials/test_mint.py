@@ -71,6 +71,9 @@ def test_a_grant(tmp_path: Path) -> None:
     [
         (http(502, {"code": "overloaded"}), "unreachable"),
         (http(503, {}), "unreachable"),
+        (http(429, {"code": "too_many_requests"}, Retry_After="7"), "unreachable"),
+        (http(429, {}, Retry_After="7"), "unreachable"),
+        (http(403, {"code": "device_suspended"}), "device_suspended"),
         (http(404, {"code": "unknown_session"}), "bad_answer"),
     ],
 )
@@ -84,7 +87,8 @@ def test_a_report_that_was_not_taken_waits_and_one_that_never_will_be_does_not(
         with pytest.raises(ProvisioningError) as refused:
             await minter.report("s1", duration_s=1.0, reason="idle", usage={})
         assert refused.value.code == code
-        assert (code in KEPT) is (code == "unreachable")
+        assert (code in KEPT) is (code != "bad_answer")
+        assert refused.value.retry_after_s == (7 if b" 429 " in answer else None)
 
     run(tmp_path, story)
 

@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from appliance.errors import ConfigError
-from appliance.provisioning import serve
+from appliance.provisioning import addresses, serve
 from tests.fakes.upstream import KEY, Answer, FakeUpstream
 from tests.provisioning.running import command, make_data
 
@@ -32,6 +33,19 @@ def test_init_says_what_to_type_next(tmp_path: Path, capsys: Capsys) -> None:
     assert "made" not in capsys.readouterr().out
 
 
+def test_a_phone_gets_an_address_that_it_can_reach(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert re.fullmatch(r"(\d+\.){3}\d+|", addresses.own())
+    monkeypatch.setattr(addresses, "own", lambda: "192.168.1.10")
+    assert command("init", "--data", str(tmp_path)) == 0
+    assert "sign-in --url http://192.168.1.10:8787)" in capsys.readouterr().err
+    for host, shown in (("0.0.0.0", "192.168.1.10"), ("127.0.0.1", "127.0.0.1")):
+        listener = serve.listen(host, 0)
+        assert serve.url_of(listener) == f"http://{shown}:{listener.getsockname()[1]}"
+        listener.close()
+
+
 def test_errors_are_one_line_with_a_remedy(tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VOICE_PROVISIONING_DATA", raising=False)
     data = str(tmp_path / "data")
@@ -42,6 +56,7 @@ def test_errors_are_one_line_with_a_remedy(tmp_path: Path, capsys: Capsys, monke
     command("init", "--data", data)
     for arguments in (
         ("approve", "123-456-789"),
+        ("approve", "12"),
         ("devices", "revoke", "d_nobody"),
         ("tokens", "create", "--profile", "none"),
         ("tokens", "create", "--uses", "0"),
@@ -99,6 +114,14 @@ def test_serve_tells_when_it_is_ready_and_ends_cleanly(tmp_path: Path, how: sign
             url = f"{ready[1]}/.well-known/oauth-authorization-server"
             with urllib.request.urlopen(url, timeout=5) as answer:
                 assert ready[1] in answer.read().decode()
+            broken = {"Content-Type": "multipart/form-data; boundary=x"}
+            asked = urllib.request.Request(f"{ready[1]}/oauth/token", data=b"{}", headers=broken)
+            with pytest.raises(urllib.error.HTTPError, match="400"):
+                urllib.request.urlopen(asked, timeout=5)  # a stranger's nonsense leaves no line, see below
+            second = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=30)
+            assert (second.returncode, second.stdout) == (1, "")
+            assert "another voice-provisioning serves" in second.stderr
+            assert "; stop that one" in second.stderr
             process.send_signal(how)
             assert process.wait(timeout=10) == 0
             assert process.stderr.read() == ""

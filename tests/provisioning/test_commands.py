@@ -17,6 +17,7 @@ import sys
 import threading
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
@@ -51,6 +52,14 @@ def test_profiles_by_command(tmp_path: Path, capsys: Capsys, monkeypatch: pytest
     assert command("profiles", "set", "guests", str(again), "--data", data) == 0
     assert "version 2" in capsys.readouterr().out
     assert command("tokens", "create", "--profile", "guests", "--data", data) == 0
+    (tmp_path / "keys").write_text("A" * 43 + ",,guests\n")
+    assert command("devices", "import", str(tmp_path / "keys"), "--data", data) == 0
+    assert command("profiles", "delete", "guests", "--data", data) == 1
+    assert "what 1 token(s) and 1 imported key(s) would give" in capsys.readouterr().err
+    assert command("devices", "unimport", "A" * 43, "--data", data) == 0
+    capsys.readouterr()
+    assert command("tokens", "list", "--data", data) == 0
+    assert command("tokens", "revoke", capsys.readouterr().out.split()[6], "--data", data) == 0
     assert command("profiles", "delete", "guests", "--data", data) == 0
     capsys.readouterr()
     for words in (
@@ -279,3 +288,25 @@ def test_a_certificate_is_judged(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be used"):
         certificates.check_pair(other, tmp_path / "torn.pem")
     certificates.check_pair(other, key)
+
+
+def test_a_full_disk_is_named(tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeUpstream() as upstream:
+        data = make_data(tmp_path, upstream.url)
+        monkeypatch.setattr("appliance.provisioning.doctor._FREE_AT_LEAST", 10**18)
+        assert command("doctor", "--data", str(data)) == 1
+    assert re.search(r"FAIL disk: \d+ MB free where .*data is\n     -> free some space", capsys.readouterr().out)
+    with contextlib.closing(sqlite3.connect(data / settings.DATABASE_NAME)) as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+
+    def small(connection: Any, _: Any) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    event.listen(Engine, "connect", small)
+    try:
+        for _ in range(200):
+            if command("tokens", "create", "--note", "n" * 64, "--data", str(data)):
+                break
+    finally:
+        event.remove(Engine, "connect", small)
+    assert "disk is full); free some space" in capsys.readouterr().err

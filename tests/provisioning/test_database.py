@@ -172,6 +172,20 @@ def test_a_wrong_password_is_not_shown(postgres_database: Store) -> None:
     assert "wrong-word" not in f"{refused.value!r} {refused.value.__cause__!r}"
 
 
+def test_a_server_that_says_nothing_any_more_is_given_up(postgres_database: Store) -> None:
+    """Asked of the driver: to pull the plug takes another machine."""
+
+    async def story(engine: AsyncEngine) -> None:
+        async with engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            assert raw.driver_connection is not None
+            told = raw.driver_connection.info.get_parameters()
+            assert int(told["tcp_user_timeout"]) < 10_000, "sooner than a device gives up"
+            assert int(told["keepalives_idle"]) + 3 * int(told["keepalives_interval"]) <= 30
+
+    run(postgres_database, story)
+
+
 def test_the_server_may_go_away_and_come_back(
     postgres_server: Postgres, postgres_database: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,12 +81,13 @@ def test_two_keys_overlap_until_the_new_one_was_used(tmp_path: Path, capsys: Cap
         async with enrolled(tmp_path, capsys, upstream) as (running, device, known):
             assert (await device.ask_session(known.token)).status == 201
             renewed = Device(tmp_path / "new", running.url)
-            lost = json.loads((await change_key(device, renewed.identity, known.token)).body)
+            lost = json.loads((await change_key(device, Identity.generate(), known.token)).body)
             answer = json.loads((await change_key(device, renewed.identity, known.token)).body)
             assert (answer["device_id"], answer["token_type"]) == (known.device_id, "DPoP")
             assert (await device.ask_session(known.token, key="key-00000002")).status == 201
-            assert code(await renewed.ask_session(lost["access_token"])) == "invalid_token"
+            assert code(await renewed.ask_session(lost["access_token"])) == "invalid_token"  # of another key
             assert (await renewed.ask_session(answer["access_token"], key="key-00000003")).status == 201
+            assert running.query("select count(*) from access_tokens where revoked_ms is null") == [(1,)]
             assert code(await device.ask_session(known.token, key="key-00000004")) == "invalid_token"
             assert running.query("select count(distinct device_id), count(*) from mints") == [(1, 3)]
             # The new key is the device now: it may enrol again, and neither key gets past the owner's no.

@@ -188,3 +188,13 @@ def test_a_key_of_the_list_talks_at_the_first_press_and_changes_while_it_runs(
     assert said(at, "enrolment_pending") == 0
     (now,) = rows(town, "select thumbprint from devices where id = ?", device_id(tmp_path))
     assert now[0] != shown
+
+    # Sent away, its place in the list is no way back: the owner's word on a code is.
+    town.provisioning.command("devices", "revoke", device_id(tmp_path))
+    hung_up(at)
+    press(at)
+    town.provisioning.command("approve", waiting_code(at))
+    at.daemon.until(lambda: said(at, "enrolled") == 1, "ready", timeout_s=20)
+    talks(at)
+    assert now[0] in town.provisioning.command("devices", "imported")
+    assert "removed 1 key(s)" in town.provisioning.command("devices", "unimport", str(tmp_path / "keys"))

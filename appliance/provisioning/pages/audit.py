@@ -23,6 +23,7 @@ ACTIONS = (
     "key changed",
     "key offered",
     "keys imported",
+    "keys removed",
     "profile changed",
     "profile deleted",
     "profile given",
