@@ -49,23 +49,16 @@ class Tuning:
     The weights are those of a logistic regression over the blocks after a duck: with a talker against without.
     """
 
-    suspect_voice: float = 0.22  # of what the canceller has thinned out; of untouched sound the detector knows better
-    bare_voice: float = 0.36
+    suspect_voice: float = 0.2  # of what the canceller has thinned out; of untouched sound the detector knows better
+    bare_voice: float = 0.35
     bare_left_db: float = -4.0
     suspect_db: float = 0.75  # unexplained
     leap_db: float = 7.0  # so much unexplained of which the canceller leaves next to nothing is an echo that has moved
     leap_left_db: float = -20.0
-    leap_most_db: float = 10.0  # hardly any talker is so much
     sure: float = 4.0  # evidence enough, in nats
     wary_sure: float = 6.0  # the same for a while after a suspicion that was nothing
     most: float = 2.0  # evidence in one block: one alone decides nothing
     least: float = -1.0
-    early: float = 2.0  # evidence in a clear block before the duck is heard; of which so much counts at most
-    early_most: float = 3.5  # less than enough: what is heard after the duck decides
-    early_voice: float = 0.45
-    early_db: float = 0.75  # unexplained
-    shaken: int = 30  # blocks after an echo that moved, in which nothing is clear
-    explained_db: float = -0.5  # a block of which the echo explains so much is no evidence for a talker
     steady: float = 1.0  # evidence in a block that is by far more than a ducked echo, if a voice at all
     steady_voice: float = 0.25
     steady_db: float = 1.5  # unexplained
@@ -76,31 +69,23 @@ class Tuning:
     weight_drop: float = 0.09  # echo falls by the duck's depth, a talker does not
     weight_over_floor: float = 0.03
     weight_left: float = -0.03
-    weight_always: float = -0.8
+    weight_always: float = -0.44
     begin: int = 8  # blocks after the loudspeaker began: its first milliseconds may have sounded before they were known
     settle: int = 3  # blocks after the duck which still hold the full echo
     patience: int = 60  # blocks until a suspicion that was not confirmed is cleared
     wary: int = 1000  # blocks after clearing in which a decision takes more
-    after: int = 360  # blocks after clearing, for the most part those of the pause, in which ...
-    after_db: float = 1.5  # ... so much more has to be unexplained
     young: int = 300  # blocks in which the filters hear this room for the first time: they leave more of the echo
     young_db: float = 3.0  # so much more has to be unexplained then
     pause: int = 60  # blocks after clearing in which nothing is suspected: the loudspeaker comes back
-    least_left_db: float = -36.0  # while the far end sounds, less left of the microphone is all echo
+    least_left_db: float = -28.0  # while the far end sounds, less left of the microphone is all echo
     above_floor_db: float = 8.0
 
 
 # Its residue is not known: the detector alone tells.
 BY_THE_BOARD = Tuning(
-    suspect_voice=0.2,
     bare_voice=0.7,
-    early=0.0,
-    least_left_db=-28.0,
     suspect_db=float("-inf"),
     leap_db=float("inf"),
-    leap_most_db=float("inf"),
-    after_db=0.0,
-    explained_db=float("-inf"),
     steady_db=float("-inf"),
     weight_unexplained=0.0,
     weight_left=0.0,
@@ -116,7 +101,6 @@ class BargeIn:
     def __init__(self, tuning: Tuning | None = None) -> None:
         self._tuning = tuning or Tuning()
         self._wary = self._young = self._tuning.young
-        self._after = self._shaken = 0
         self.reset()
 
     def reset(self) -> None:
@@ -138,24 +122,18 @@ class BargeIn:
             self._hint_at = at
         self._wary -= 1
         self._young -= 1
-        self._after -= 1
-        self._shaken = self._tuning.shaken if self._leapt(evidence) else self._shaken - 1
         if self._suspected is None:
             self._levels.append(evidence.level_dbfs)
-            return self._suspect(at, evidence, hint=hint)
+            return self._suspect(at, hint=hint)
         self._suspected += 1
-        if self._suspected <= self._tuning.settle:
-            self._hear_early(evidence)
-        elif self._convinces(evidence):
+        if self._suspected > self._tuning.settle:
+            self._belief = max(0.0, self._belief + self._speaks(evidence))
+        if self._belief >= (self._tuning.sure if self._wary <= 0 else self._tuning.wary_sure):
             self.sure = True
             return Confirmed(self._onset(at))
         if self._suspected >= self._tuning.patience:
             return self._clear(at)
         return None
-
-    def _convinces(self, evidence: Evidence) -> bool:
-        self._belief = max(0.0, self._belief + self._speaks(evidence))
-        return self._belief >= (self._tuning.sure if self._wary <= 0 else self._tuning.wary_sure)
 
     def _credible(self, evidence: Evidence) -> bool:
         tuning = self._tuning
@@ -167,28 +145,11 @@ class BargeIn:
         tuning = self._tuning
         bare = evidence.left_db > tuning.bare_left_db
         like_a_voice = evidence.voice >= (tuning.bare_voice if bare else tuning.suspect_voice)
-        if self._leapt(evidence):
+        leapt = evidence.unexplained_db > tuning.leap_db and evidence.left_db < tuning.leap_left_db
+        if evidence.jumped or leapt:
             return False
-        needed_db = tuning.suspect_db
-        needed_db += tuning.young_db if self._young > 0 else 0.0
-        needed_db += tuning.after_db if self._after > 0 else 0.0
+        needed_db = tuning.suspect_db + (tuning.young_db if self._young > 0 else 0.0)
         return like_a_voice and evidence.unexplained_db >= needed_db and self._credible(evidence)
-
-    def _leapt(self, evidence: Evidence) -> bool:
-        """Whether the echo has moved: that leaves more unexplained than a talker does."""
-        tuning = self._tuning
-        out_of_step = evidence.misled or evidence.left_db < tuning.leap_left_db
-        far_too_much = evidence.unexplained_db > (tuning.leap_db if out_of_step else tuning.leap_most_db)
-        return evidence.jumped or far_too_much
-
-    def _hear_early(self, evidence: Evidence) -> None:
-        """Take a block over the full echo into account if it is clear: a voice, unexplained, in a room at rest."""
-        tuning = self._tuning
-        if self._wary > 0 or self._shaken > 0:
-            return
-        clear = tuning.early_db <= evidence.unexplained_db < tuning.leap_db and not evidence.misled
-        if clear and evidence.voice >= tuning.early_voice and evidence.left_db > tuning.leap_left_db:
-            self._belief = min(tuning.early_most, self._belief + tuning.early)
 
     def _speaks(self, evidence: Evidence) -> float:
         """Weigh a block over the ducked echo: the evidence for a talker, in nats (Wald's sequential test, 1945)."""
@@ -210,11 +171,10 @@ class BargeIn:
             and drop_db > tuning.steady_drop_db
         ):
             nats = max(nats, tuning.steady)
-        tells = evidence.unexplained_db >= tuning.explained_db and not evidence.misled
-        most = tuning.most if tells and self._credible(evidence) else 0.0
+        most = tuning.most if self._credible(evidence) and not evidence.misled else 0.0
         return max(tuning.least, min(most, nats))
 
-    def _suspect(self, at: float, evidence: Evidence, *, hint: bool) -> Suspected | None:
+    def _suspect(self, at: float, *, hint: bool) -> Suspected | None:
         if self._paused:
             self._paused -= 1
             return None
@@ -222,7 +182,6 @@ class BargeIn:
             self._hint_at = None
             return None
         self._suspected, self._belief = 0, 0.0
-        self._hear_early(evidence)
         return Suspected(self._onset(at))
 
     def _onset(self, at: float) -> float:
@@ -230,5 +189,5 @@ class BargeIn:
 
     def _clear(self, at: float) -> Cleared:
         self._suspected, self._hint_at, self._paused = None, None, self._tuning.pause
-        self._wary, self._after = self._tuning.wary, self._tuning.after
+        self._wary = self._tuning.wary
         return Cleared(at)

@@ -98,20 +98,17 @@ class Ears:
         clean = near if far is None else self.processor(near, far)
         if far is not None and self.processor.cancels:
             self._collect(near, far)
-        far_level = SILENCE_DBFS if far is None else level_dbfs(far)
-        self._far_silent = 0 if far_level > FAR_ACTIVE_DBFS else self._far_silent + 1
+        self._far_silent = 0 if far is not None and level_dbfs(far) > FAR_ACTIVE_DBFS else self._far_silent + 1
         level = level_dbfs(clean)
         self._floor.hear(level)
         floor = self._floor.dbfs
-        raw = level if clean is near else level_dbfs(near)
         if far is None:
-            self._sensitivity.know_room(floor)
-        elif self.processor.cancels:
-            self._sensitivity.know_echo(raw, far_level)
+            self._sensitivity.know(floor)
+        raw = level if clean is near else level_dbfs(near)
         self._raw_energy = SMOOTHING * self._raw_energy + (1 - SMOOTHING) * 10 ** (raw / 10)
         self._clean_energy = SMOOTHING * self._clean_energy + (1 - SMOOTHING) * 10 ** (level / 10)
         return clean, Evidence(
-            voice=self._detector(self._sensitivity(clean, over=far is not None and not found)),
+            voice=self._detector(self._sensitivity(clean) if far is None or found else clean),
             level_dbfs=level,
             floor_dbfs=floor,
             left_db=_ratio_db(self._clean_energy, self._raw_energy),

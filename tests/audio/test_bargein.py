@@ -32,7 +32,6 @@ TALKER = Evidence(
     jumped=False,
     far_active=True,
 )
-HINT = replace(TALKER, voice=TUNING.early_voice - 0.01)  # a voice perhaps: it counts for nothing yet
 OVER_DUCKED = replace(TALKER, left_db=-1.0)
 GHOST = replace(ECHO, voice=0.3, level_dbfs=TALKER.level_dbfs - 18, left_db=-20.0, unexplained_db=0.0)  # ducked
 QUIET = replace(ECHO, voice=0.0, level_dbfs=-60.0)
@@ -66,54 +65,10 @@ def test_a_talker_is_suspected_at_once_and_confirmed_after_the_duck_has_settled(
     assert watch.kinds == [Suspected, Confirmed]
     (suspected_at, _), (confirmed_at, confirmed) = watch.verdicts
     assert suspected_at == 50
-    assert confirmed_at - suspected_at == TUNING.settle + 1
+    assert confirmed_at - suspected_at == TUNING.settle + TUNING.sure / TUNING.most
     assert isinstance(confirmed, Confirmed)
     assert confirmed.onset_at == pytest.approx(50 * BLOCK_S), "the onset is that of the first hint"
     assert watch.bargein.sure
-
-
-def test_what_is_not_clear_over_the_full_echo_has_to_convince_after_the_duck() -> None:
-    moved = replace(ECHO, jumped=True)
-    for before, first in (
-        (ECHO, HINT),
-        (ECHO, replace(TALKER, misled=True)),
-        (ECHO, replace(TALKER, left_db=TUNING.leap_left_db)),
-        (moved, TALKER),
-    ):
-        watch = Watch()
-        watch.hear(before, 10)
-        watch.hear(first, 1 + TUNING.settle)
-        watch.hear(OVER_DUCKED, 30)
-        assert watch.kinds == [Suspected, Confirmed]
-        assert watch.verdicts[1][0] - watch.verdicts[0][0] == TUNING.settle + TUNING.sure / TUNING.most
-
-
-def test_more_unexplained_than_a_talker_leaves_is_an_echo_that_moved() -> None:
-    watch = Watch()
-    watch.hear(replace(TALKER, unexplained_db=TUNING.leap_most_db + 0.1), 50)
-    watch.hear(replace(TALKER, unexplained_db=TUNING.leap_db + 0.1, misled=True), 50)
-    watch.hear(replace(TALKER, unexplained_db=TUNING.leap_db + 0.1, left_db=TUNING.leap_left_db - 1), 50)
-    assert watch.verdicts == []
-    watch.hear(replace(TALKER, unexplained_db=TUNING.leap_db + 0.1))
-    assert watch.kinds == [Suspected]
-
-
-def test_what_the_echo_explains_by_itself_is_no_evidence() -> None:
-    watch = Watch()
-    watch.hear(HINT, 1 + TUNING.settle)
-    watch.hear(replace(OVER_DUCKED, unexplained_db=TUNING.explained_db - 0.1), TUNING.patience)
-    assert watch.kinds == [Suspected, Cleared]
-
-
-def test_soon_after_a_ghost_more_has_to_be_unexplained() -> None:
-    watch = Watch()
-    watch.hear(TALKER)
-    watch.hear(QUIET, TUNING.patience + TUNING.pause)
-    weak = replace(TALKER, unexplained_db=TUNING.suspect_db + TUNING.after_db - 0.1)
-    watch.hear(weak, TUNING.after - TUNING.pause)
-    assert watch.kinds == [Suspected, Cleared]
-    watch.hear(weak)
-    assert watch.kinds == [Suspected, Cleared, Suspected]
 
 
 def test_echo_alone_is_never_suspected_however_much_it_is_like_a_voice() -> None:
@@ -151,7 +106,7 @@ def test_what_falls_with_the_duck_was_echo() -> None:
 def test_blocks_that_still_hold_the_full_echo_decide_nothing() -> None:
     watch = Watch()
     watch.hear(TALKER)
-    watch.hear(OVER_DUCKED, TUNING.settle)
+    watch.hear(OVER_DUCKED, TUNING.settle + 1)
     watch.hear(QUIET, TUNING.patience)
     assert watch.kinds == [Suspected, Cleared]
 
@@ -184,12 +139,12 @@ def test_a_mumbling_talker_convinces_by_going_on(part: dict[str, float]) -> None
     """What the canceller leaves whole while the loudspeaker is ducked is somebody, even if hardly a voice."""
     mumbling = replace(OVER_DUCKED, voice=TUNING.steady_voice, unexplained_db=TUNING.steady_db)
     watch = Watch()
-    watch.hear(HINT)
+    watch.hear(TALKER)
     watch.hear(mumbling, TUNING.patience)
     assert watch.kinds == [Suspected, Confirmed]
     assert watch.verdicts[1][0] == TUNING.settle + TUNING.sure / TUNING.steady
     watch = Watch()
-    watch.hear(HINT)
+    watch.hear(TALKER)
     watch.hear(replace(mumbling, **part), TUNING.patience)  # type: ignore[arg-type]
     assert watch.kinds == [Suspected, Cleared]
 
@@ -203,7 +158,7 @@ def test_a_ducked_echo_that_sounds_like_a_voice_is_cleared() -> None:
 
 def test_evidence_is_weighed_over_gaps_between_syllables() -> None:
     watch = Watch()
-    watch.hear(HINT)
+    watch.hear(TALKER)
     watch.hear(OVER_DUCKED, TUNING.settle + 1)
     watch.hear(QUIET, 1)
     watch.hear(OVER_DUCKED, 2)
@@ -274,22 +229,12 @@ def test_after_a_ghost_a_decision_takes_more() -> None:
         watch = Watch(replace(TUNING, wary=wary))
         watch.hear(TALKER)
         watch.hear(QUIET, TUNING.patience + TUNING.pause)
-        watch.hear(HINT, 1 + TUNING.settle)
+        watch.hear(TALKER)
         watch.hear(OVER_DUCKED, 40)
         assert watch.kinds == [Suspected, Cleared, Suspected, Confirmed]
         return watch.verdicts[3][0] - watch.verdicts[2][0]
 
     assert blocks_until_sure(1000) - blocks_until_sure(0) == (TUNING.wary_sure - TUNING.sure) / TUNING.most
-
-
-def test_after_a_ghost_nothing_is_clear_before_the_duck_is_heard() -> None:
-    watch = Watch(replace(TUNING, wary=1000))
-    watch.hear(TALKER)
-    watch.hear(QUIET, TUNING.patience + TUNING.pause)
-    watch.hear(TALKER)
-    watch.hear(OVER_DUCKED, 40)
-    assert watch.kinds == [Suspected, Cleared, Suspected, Confirmed]
-    assert watch.verdicts[3][0] - watch.verdicts[2][0] == TUNING.settle + TUNING.wary_sure / TUNING.most
 
 
 def test_in_a_room_it_does_not_know_it_takes_more_to_be_suspected() -> None:
@@ -380,7 +325,7 @@ def test_verdicts_come_in_turn_whatever_is_heard(tuning: Tuning, story: list[tup
                     suspected = at
                 case Confirmed(onset_at):
                     assert suspected is not None
-                    assert at - suspected > tuning.settle
+                    assert at - suspected >= tuning.settle + min(tuning.sure, tuning.wary_sure) / tuning.most - 1e-9
                     assert onset_at <= suspected * BLOCK_S
                     suspected = None
                 case Cleared():

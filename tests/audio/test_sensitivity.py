@@ -12,7 +12,7 @@ from appliance.audio.facts import AudioFact, VoiceBegan, VoiceStopped
 from appliance.audio.format import Samples, level_dbfs
 from appliance.audio.listener import Listener
 from appliance.audio.processing import BLOCK, DETECTORS, Untouched
-from appliance.audio.sensitivity import ENOUGH, MOST_DB, ROOM_DBFS, Sensitivity
+from appliance.audio.sensitivity import MOST_DB, ROOM_DBFS, Sensitivity
 from tests.audio.recordings import NAMES, RATE, recording
 
 T0 = 500.0
@@ -68,33 +68,12 @@ def test_a_room_that_only_hisses_is_nobody(dbfs: float) -> None:
     assert told(np.rint(hiss).astype(np.int16)) == []
 
 
-TONE = np.full(BLOCK, 100, np.int16)
-
-
 def test_it_follows_the_room_and_never_more_than_so_far() -> None:
     sensitivity = Sensitivity()
-    assert np.array_equal(sensitivity(TONE, over=False), TONE)
+    tone = np.full(BLOCK, 100, np.int16)
+    assert np.array_equal(sensitivity(tone), tone)
     for floor, lift in ((-40.0, 0.0), (ROOM_DBFS, 0.0), (ROOM_DBFS - 12, 12.0), (-96.0, MOST_DB)):
-        sensitivity.know_room(floor)
-        assert level_dbfs(sensitivity(TONE, over=False)) == pytest.approx(level_dbfs(TONE) + lift, abs=0.1)
-    assert sensitivity(np.full(BLOCK, 30_000, np.int16), over=False).max() == 32_767
-
-
-@pytest.mark.parametrize("ducked_db", [0.0, 18.0])
-def test_an_echo_is_heard_as_loud_by_any_microphone_at_any_volume(ducked_db: float) -> None:
-    for gain_db in (0.0, -10.0, -25.0):
-        sensitivity = Sensitivity()
-        sensitivity.know_room(-75.0 + gain_db)
-        for _ in range(ENOUGH):
-            assert sensitivity.over_db == 0.0, "not before it is known"
-            sensitivity.know_echo(-22.0 + gain_db - ducked_db, -20.0 - ducked_db)
-            sensitivity.know_echo(-70.0, -50.0)
-        assert sensitivity.over_db == pytest.approx(-gain_db, abs=0.1)
-
-
-def test_an_echo_that_is_hardly_heard_is_no_measure() -> None:
-    sensitivity = Sensitivity()
-    sensitivity.know_room(-50.0)
-    for _ in range(ENOUGH):
-        sensitivity.know_echo(-49.0, -20.0)
-    assert sensitivity.over_db == 0.0
+        sensitivity.know(floor)
+        assert sensitivity.lift_db == pytest.approx(lift)
+        assert level_dbfs(sensitivity(tone)) == pytest.approx(level_dbfs(tone) + lift, abs=0.1)
+    assert sensitivity(np.full(BLOCK, 30_000, np.int16)).max() == 32_767
