@@ -151,10 +151,7 @@ CURVE_DB = (-1.5, 0.0, 1.5, 3.0)
 def curve(asked: argparse.Namespace) -> None:
     """Print what a stricter or laxer first suspicion would buy: a line a threshold."""
     for asked.stricter_db in CURVE_DB:
-        score = Score()
-        with ProcessPoolExecutor(os.cpu_count()) as pool:
-            for outcome in pool.map(play, jobs(asked), chunksize=2):
-                score.add(outcome.ours)
+        score = played(jobs(asked)).ours
         latencies = score.cut_latencies_ms()
         say(
             f"suspect_{asked.stricter_db:+.1f}_db: {score.ducks / score.echo_hours:.0f} ducks/h, "
@@ -204,6 +201,15 @@ class Found:
             listening.report("baseline_", self.plainly_heard)
 
 
+def played(wanted: Iterable[Job]) -> Found:
+    """Play scenes on all cores."""
+    found = Found()
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for outcome in pool.map(play, wanted, chunksize=2):
+            found.add(outcome)
+    return found
+
+
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -227,10 +233,7 @@ def main() -> None:
         curve(asked)
         return
     begun, load_before = time.monotonic(), os.getloadavg()[0]
-    everything = Found()
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for outcome in pool.map(play, jobs(asked), chunksize=2):
-            everything.add(outcome)
+    everything = played(jobs(asked))
     everything.report(with_words=not asked.no_words)
     found = cost.stages_us()
     for stage, us in found.items():

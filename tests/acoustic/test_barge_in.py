@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ProcessPoolExecutor
-
 import pytest
 
-from tests.acoustic.__main__ import Job, play
+from tests.acoustic.__main__ import Job, played
 from tests.acoustic.score import Score, percentile
 
 pytestmark = pytest.mark.speech
@@ -19,13 +16,8 @@ def scores() -> tuple[Score, Score]:
     """Five minutes of replies that nobody interrupts, and 24 that somebody does."""
     wanted = [Job("test", "echo", number, 1, "earshot") for number in ECHO_ROOMS]
     wanted += [Job("test", "barge-in", number, 1, "earshot") for number in TALKER_ROOMS]
-    ours, plain = Score(), Score()
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for outcome in pool.map(play, wanted):
-            ours.add(outcome.ours)
-            assert outcome.plain is not None
-            plain.add(outcome.plain)
-    return ours, plain
+    found = played(wanted)
+    return found.ours, found.plain
 
 
 def test_it_does_not_interrupt_itself(scores: tuple[Score, Score]) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ProcessPoolExecutor
-
 import pytest
 
-from tests.acoustic.__main__ import Job, play
+from tests.acoustic.__main__ import Job, played
 from tests.acoustic.listening import Listened
 
 ROOMS = range(2000, 2006)
@@ -16,13 +13,8 @@ ROOMS = range(2000, 2006)
 @pytest.fixture(scope="module")
 def listened() -> tuple[Listened, Listened]:
     """24 talkers in six rooms, by our chain and by the plain one."""
-    ours, plain = Listened(), Listened()
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for outcome in pool.map(play, [Job("test", "listening", number, 1, "earshot") for number in ROOMS]):
-            ours.add(outcome.ours)
-            assert outcome.plain is not None
-            plain.add(outcome.plain)
-    return ours, plain
+    found = played(Job("test", "listening", number, 1, "earshot") for number in ROOMS)
+    return found.heard, found.plainly_heard
 
 
 def test_they_are_heard_by_a_soft_microphone_too(listened: tuple[Listened, Listened]) -> None:
